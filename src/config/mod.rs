@@ -1,0 +1,211 @@
+//! The configuration: one struct for each section of `config.example.toml`, whose values are the defaults.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration, defaults filled in.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Everything the appliance keeps lies under here.
+    pub data_dir: PathBuf,
+    /// The web server.
+    pub server: Server,
+    /// Where PostgreSQL is.
+    pub database: Database,
+    /// What is logged and how.
+    pub log: Log,
+    /// Sign-in.
+    pub accounts: Accounts,
+    /// Documents.
+    pub knowledge: Knowledge,
+    /// The embedding model.
+    pub embedding: Embedding,
+    /// Chat models.
+    pub models: Models,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address and port of the console: `127.0.0.1:8480`. Port 0 lets the system choose.
+    pub listen: String,
+    /// The address under which people reach it, for links and cookies: `https://aegis.example.org`. Empty: as `listen`.
+    pub public_url: String,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Whose PostgreSQL it is.
+    pub mode: DatabaseMode,
+    /// For `external`: `postgres://user:password@host:port/database` of a role that may create roles and schemas.
+    pub url: Option<Secret>,
+    /// For `system`: the directory of `postgres` and `initdb`.
+    pub bin_dir: Option<PathBuf>,
+    /// The user that PostgreSQL runs as when the appliance is started by root. Empty: `aegis`, `postgres` or `nobody`, the first that there is.
+    pub user: String,
+    /// Connections of the control pool.
+    pub control_connections: u32,
+    /// Connections of one tenant's pool.
+    pub tenant_connections: u32,
+    /// Tenants' pools that may be open at once; the one unused longest is closed for a new one.
+    pub open_tenants: u32,
+}
+
+/// Whose PostgreSQL it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseMode {
+    /// The one in this binary.
+    Embedded,
+    /// Binaries of this machine, supervised by the appliance.
+    System,
+    /// A server somewhere else, by URL.
+    External,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `info`, or directives as `aegis=debug,tower_http=info`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[accounts]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    /// A session ends after this many hours without a request.
+    pub session_idle_hours: u32,
+    /// A session ends after this many days whatever happens.
+    pub session_days: u32,
+    /// Password hashes computed at once; one costs some 20 MiB and a tenth of a second.
+    pub concurrent_hashes: u32,
+}
+
+/// `[knowledge]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Knowledge {
+    /// The largest file accepted, in MiB.
+    pub max_file_mib: u64,
+    /// Address space of the process that reads a file, in MiB.
+    pub extract_memory_mib: u64,
+    /// Seconds of CPU that reading a file may take.
+    pub extract_cpu_seconds: u64,
+    /// The most tokens of a passage, counted by the embedding model.
+    pub passage_tokens: u32,
+    /// Documents ingested at once.
+    pub workers: u32,
+}
+
+/// `[embedding]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedding {
+    /// Which model.
+    pub provider: EmbeddingProvider,
+    /// For `ollama`: the model's name.
+    pub ollama_model: String,
+}
+
+/// Which embedding model is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmbeddingProvider {
+    /// all-MiniLM-L6-v2, in this binary.
+    Builtin,
+    /// A model of the Ollama server in `[models.ollama]`.
+    Ollama,
+}
+
+/// `[models]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    /// Which targets are asked, in order: `ollama`, `builtin`. Quoting the knowledge base always comes last.
+    pub chain: Vec<String>,
+    /// `[models.ollama]`
+    pub ollama: Ollama,
+    /// `[models.builtin]`
+    pub builtin: Builtin,
+}
+
+/// `[models.ollama]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ollama {
+    /// The server's address.
+    pub url: String,
+    /// The chat model.
+    pub model: String,
+    /// The most context it is given, in tokens: memory grows with it.
+    pub max_context: u32,
+    /// Seconds that a cold model may take to load.
+    pub load_timeout_seconds: u64,
+    /// Seconds between two pieces of an answer.
+    pub idle_timeout_seconds: u64,
+}
+
+/// `[models.builtin]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builtin {
+    /// A GGUF file of a chat model. Empty: the first `*.gguf` in `models/` of the data directory, if there is one.
+    pub file: Option<PathBuf>,
+    /// The most context, in tokens.
+    pub max_context: u32,
+    /// Threads; 0 for as many as the machine has cores.
+    pub threads: u32,
+    /// Seconds without a question after which the model is unloaded.
+    pub unload_seconds: u64,
+}
+
+/// A secret: written out, in a file, or in an environment variable. It never prints itself.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Secret {
+    /// As it is.
+    Plain(String),
+    /// `{ file = "/etc/aegis/db-url" }`: the file's first line.
+    File {
+        /// Its path.
+        file: PathBuf,
+    },
+    /// `{ env = "DATABASE_URL" }`
+    Env {
+        /// The variable's name.
+        env: String,
+    },
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("\"•••\"")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("•••")
+    }
+}

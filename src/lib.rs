@@ -1,0 +1,42 @@
+//! AEGIS, a self-hosted appliance: a staff of AI agents on an organisation's own server.
+//!
+//! ```text
+//! main.rs         parse the command line, map to an exit code
+//!  ── floor 6: entrances ──────────────────────────────────────────────────────
+//! cli/            one file per command
+//! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route on one screen)
+//!  ── floor 4 ─────────────────────────────────────────────────────────────────
+//! agents/         soul, tool (trait + registry), run (the loop), conversations
+//!  ── floor 3 ─────────────────────────────────────────────────────────────────
+//! knowledge/      extract/{pdf,docx,text}, chunk, ingest, search
+//! models/         chat + embedding traits; ollama, gguf (the built-in engine), quoting; router
+//!  ── floor 2 ─────────────────────────────────────────────────────────────────
+//! tenants/        provisioning: schema, roles
+//! accounts/       users, memberships, sessions, sign-in
+//!  ── floor 1: the ground ─────────────────────────────────────────────────────
+//! audit/          the chain: append, verify
+//! db/             the control pool, one small pool per tenant, migrations; nothing else opens a connection
+//! postgres/       the supervisor: bundle, cluster, process
+//! jobs/           apalis set-up, retry policy
+//! http/           the axum kit: errors, middleware, SSE, assets, page frame
+//! egress/         the only outbound HTTP client
+//! vault/          argon2, token hashes, the appliance's key
+//! config/         figment; one struct per TOML section
+//! support/        ids, clock, error kinds
+//! ```
+//!
+//! A file names only rooms of its own slice and of lower floors; `tests/it/layout.rs` holds this.
+//! Siblings on one floor do not name each other, except along these arrows:
+//!
+//! ```text
+//! every room → support          knowledge → models          accounts → tenants
+//! audit → db                    db → postgres, config, vault
+//! jobs → db                     http, egress, postgres, vault → config
+//! ```
+
+pub mod agents;
+pub mod audit;
+pub mod config;
+pub mod db;
+pub mod models;
+pub mod support;

@@ -1,0 +1,3 @@
+//! `aegis`: one binary, see `aegis --help`.
+
+fn main() {}

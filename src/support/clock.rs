@@ -1,0 +1,25 @@
+//! The clock is handed in, so that a test decides what time it is.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+/// Tells the time. Everything that stores or compares a moment asks one of these.
+pub trait Clock: Send + Sync + 'static {
+    /// The present moment, in UTC.
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// A clock that several owners read.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the machine's clock is read")]
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}

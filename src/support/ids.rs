@@ -1,0 +1,122 @@
+//! Identifiers as types, so that a document is never looked up by a run's id.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Error, Result};
+
+/// A tenant's identifier: 16 characters of `a-z2-7`, drawn at random, so that the names of schemas and
+/// roles tell nothing about whom they belong to (they can be seen by every role of the database).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantId(String);
+
+impl TenantId {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    const LENGTH: usize = 16;
+
+    /// Makes an identifier out of 80 random bits.
+    pub fn from_random(bytes: [u8; 10]) -> Self {
+        let mut bits = bytes.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
+        let mut text = String::with_capacity(Self::LENGTH);
+        for _ in 0..Self::LENGTH {
+            text.push(char::from(Self::ALPHABET[(bits & 31) as usize]));
+            bits >>= 5;
+        }
+        Self(text)
+    }
+
+    /// The identifier's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The schema that holds this tenant's tables, which is also the name of its LOGIN role.
+    pub fn schema(&self) -> String {
+        format!("tenant_{}", self.0)
+    }
+
+    /// The NOLOGIN role that owns the schema.
+    pub fn owner_role(&self) -> String {
+        format!("tenant_{}_owner", self.0)
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let well_formed = text.len() == Self::LENGTH && text.bytes().all(|b| Self::ALPHABET.contains(&b));
+        if well_formed { Ok(Self(text.to_owned())) } else { Err(Error::not_found("the tenant")) }
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<TenantId> for String {
+    fn from(id: TenantId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! uuid_ids {
+    ($($(#[$doc:meta])* $name:ident: $what:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new identifier, ordered by the time at which it was made.
+            #[expect(clippy::disallowed_methods, reason = "the one place where identifiers are drawn")]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                Uuid::parse_str(text).map(Self).map_err(|_| Error::not_found($what))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+uuid_ids! {
+    /// A person with an account.
+    UserId: "the user";
+    /// One sign-in of a person on one browser.
+    SessionId: "the session";
+    /// A document of the knowledge base.
+    DocumentId: "the document";
+    /// A passage of a document.
+    PassageId: "the passage";
+    /// A conversation between a person and an agent.
+    ConversationId: "the conversation";
+    /// A message of a conversation.
+    MessageId: "the message";
+    /// One run of an agent: from a question to its answer, with everything in between.
+    RunId: "the run";
+}
