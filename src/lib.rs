@@ -30,8 +30,9 @@
 //!
 //! ```text
 //! every room → support          knowledge → models          accounts → tenants
-//! audit → db                    db → postgres, config, vault
-//! jobs → db                     http, egress, postgres, vault → config
+//! audit → db                    db → config, vault
+//! jobs → db, vault              http, egress, postgres, vault → config
+//! cli → app
 //! ```
 
 pub mod agents;
