@@ -1,8 +1,22 @@
 //! The configuration: one struct for each section of `config.example.toml`, whose values are the defaults.
+//!
+//! The file is compiled in; over it comes the user's file, then variables `AEGIS_SECTION__KEY`, then the command
+//! line. [`Config::load`] refuses what it does not know or cannot use, all of it at once, each with its place.
+
+mod check;
+mod known;
+mod load;
+mod problem;
+mod secret;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    problem::{Origin, Problem},
+    secret::Secret,
+};
 
 /// The whole configuration, defaults filled in.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -46,7 +60,8 @@ pub struct Database {
     pub url: Option<Secret>,
     /// For `system`: the directory of `postgres` and `initdb`.
     pub bin_dir: Option<PathBuf>,
-    /// The user that PostgreSQL runs as when the appliance is started by root. Empty: `aegis`, `postgres` or `nobody`, the first that there is.
+    /// The user that PostgreSQL runs as when the appliance is started by root. Empty: `aegis`, `postgres` or `nobody`,
+    /// the first that there is.
     pub user: String,
     /// Connections of the control pool.
     pub control_connections: u32,
@@ -174,38 +189,8 @@ pub struct Builtin {
     pub file: Option<PathBuf>,
     /// The most context, in tokens.
     pub max_context: u32,
-    /// Threads; 0 for as many as the machine has cores.
+    /// Threads; 0 for one fewer than the machine has cores.
     pub threads: u32,
     /// Seconds without a question after which the model is unloaded.
     pub unload_seconds: u64,
-}
-
-/// A secret: written out, in a file, or in an environment variable. It never prints itself.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-pub enum Secret {
-    /// As it is.
-    Plain(String),
-    /// `{ file = "/etc/aegis/db-url" }`: the file's first line.
-    File {
-        /// Its path.
-        file: PathBuf,
-    },
-    /// `{ env = "DATABASE_URL" }`
-    Env {
-        /// The variable's name.
-        env: String,
-    },
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("\"•••\"")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("•••")
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 
 /// Tells the time. Everything that stores or compares a moment asks one of these.
 pub trait Clock: Send + Sync + 'static {
@@ -20,6 +20,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the machine's clock is read")]
     fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        // PostgreSQL keeps microseconds: with more, a moment would differ from itself once it has been stored.
+        Utc::now().trunc_subsecs(6)
     }
 }

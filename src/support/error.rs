@@ -3,7 +3,7 @@
 //! The [`Kind`] decides the HTTP status and the exit code; the message and the remedy are written for a
 //! person; the source is for the log alone and never leaves the machine.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// What a use case returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -37,13 +37,14 @@ pub struct Error {
     kind: Kind,
     message: String,
     remedy: Option<String>,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// A failure of `kind`; `message` is one sentence for a person.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: None, source: None }
+        Self { kind, message: message.into(), remedy: None, retry_after: None, source: None }
     }
 
     /// The input is wrong.
@@ -90,6 +91,13 @@ impl Error {
         self
     }
 
+    /// Adds how long to wait before it makes sense to try again.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// Which kind of failure it is.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -103,6 +111,11 @@ impl Error {
     /// What to do next, if there is something.
     pub fn remedy_text(&self) -> Option<&str> {
         self.remedy.as_deref()
+    }
+
+    /// How long to wait before trying again, if that is known.
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 

@@ -119,4 +119,6 @@ uuid_ids! {
     MessageId: "the message";
     /// One run of an agent: from a question to its answer, with everything in between.
     RunId: "the run";
+    /// One call of a tool by a model, where the provider gives it no identifier.
+    CallId: "the call";
 }

@@ -1,8 +1,11 @@
-//! What every room may use: identifiers, the clock, and the kinds of error.
+//! What every room may use: identifiers, the clock, randomness, sockets, and the kinds of error.
 
 pub mod clock;
 pub mod error;
 pub mod ids;
+pub mod random;
+pub mod socket;
+pub mod text;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, Kind, Result};

@@ -1,0 +1,182 @@
+//! Settings that are well formed and still cannot be used, alone or together.
+
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    Config, DatabaseMode, EmbeddingProvider,
+    load::Given,
+    problem::{Origin, Problem, meant},
+};
+
+/// The connection limit of a tenant's role.
+const TENANT_CONNECTION_LIMIT: u64 = 5;
+
+/// The most tokens that the embedding model in this binary reads.
+const BUILTIN_EMBEDDING_TOKENS: u64 = 256;
+
+const CHAT_TARGETS: [&str; 2] = ["ollama", "builtin"];
+
+/// All contradictions, in the order of the example file.
+pub(super) fn check(config: &Config, given: &Given) -> Vec<Problem> {
+    let mut checks = Checks { given, problems: Vec::new() };
+    if config.data_dir.as_os_str().is_empty() {
+        checks.refuse("data_dir", "is empty", None);
+    }
+    checks.server(config);
+    checks.database(config);
+    if let Err(error) = EnvFilter::try_new(&config.log.level) {
+        checks.refuse("log.level", format!("is no level: {error}"), Some("use error, warn, info, debug or trace"));
+    }
+    checks.limits(config);
+    checks.models(config);
+    checks.problems
+}
+
+struct Checks<'g> {
+    given: &'g Given,
+    problems: Vec<Problem>,
+}
+
+impl Checks<'_> {
+    fn refuse(&mut self, key: &str, message: impl Into<String>, suggestion: Option<&str>) {
+        self.refuse_because_of(key, key, message, suggestion);
+    }
+
+    /// `cause` is the setting that was given where `key` itself was left as it is.
+    fn refuse_because_of(&mut self, cause: &str, key: &str, message: impl Into<String>, suggestion: Option<&str>) {
+        let setting = self.given.get(key).or_else(|| self.given.get(cause));
+        let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
+        self.problems.push(Problem::new(origin, key, message).suggest(suggestion.map(str::to_owned)));
+    }
+
+    fn server(&mut self, config: &Config) {
+        let listen = &config.server.listen;
+        if listen.parse::<SocketAddr>().is_err() {
+            let suggestion = match listen.rsplit_once(':') {
+                Some(("localhost", port)) => format!("write \"127.0.0.1:{port}\""),
+                Some(("" | "*", port)) => format!("write \"0.0.0.0:{port}\" for all addresses of this machine"),
+                _ if listen.parse::<u16>().is_ok() => format!("write \"127.0.0.1:{listen}\""),
+                _ => "write an address and a port, as \"127.0.0.1:8480\"".to_owned(),
+            };
+            self.refuse("server.listen", format!("\"{listen}\" is not an address with a port"), Some(&suggestion));
+        }
+        let url = &config.server.public_url;
+        if !url.is_empty() && !is_origin(url) {
+            let message = format!("\"{url}\" is not an address that people can open");
+            self.refuse(
+                "server.public_url",
+                message,
+                Some("write it as \"https://aegis.example.org\", without a path"),
+            );
+        }
+    }
+
+    fn database(&mut self, config: &Config) {
+        let database = &config.database;
+        let external = database.mode == DatabaseMode::External;
+        match &database.url {
+            None if external => {
+                let suggestion = "write url = { file = \"/etc/aegis/database-url\" }";
+                self.refuse_because_of(
+                    "database.mode",
+                    "database.url",
+                    "is missing, and mode \"external\" needs it",
+                    Some(suggestion),
+                );
+            }
+            Some(_) if !external => {
+                let suggestion = "set mode = \"external\", or remove it";
+                self.refuse("database.url", "has a meaning in mode \"external\" only", Some(suggestion));
+            }
+            _ => {}
+        }
+        if database.bin_dir.is_some() && database.mode != DatabaseMode::System {
+            let suggestion = "set mode = \"system\", or remove it";
+            self.refuse("database.bin_dir", "has a meaning in mode \"system\" only", Some(suggestion));
+        }
+        self.within("database.control_connections", database.control_connections, 3, 100);
+        self.within("database.tenant_connections", database.tenant_connections, 1, TENANT_CONNECTION_LIMIT);
+        self.within("database.open_tenants", database.open_tenants, 1, 500);
+    }
+
+    fn limits(&mut self, config: &Config) {
+        let accounts = &config.accounts;
+        self.within("accounts.session_idle_hours", accounts.session_idle_hours, 1, 24 * 365);
+        self.within("accounts.session_days", accounts.session_days, 1, 365);
+        if accounts.session_idle_hours > accounts.session_days.saturating_mul(24) {
+            let message = format!(
+                "{} hours are more than a session may last: session_days = {}",
+                accounts.session_idle_hours, accounts.session_days
+            );
+            self.refuse_because_of("accounts.session_days", "accounts.session_idle_hours", message, None);
+        }
+        self.within("accounts.concurrent_hashes", accounts.concurrent_hashes, 1, 64);
+        let knowledge = &config.knowledge;
+        self.within("knowledge.max_file_mib", knowledge.max_file_mib, 1, 1024);
+        self.within("knowledge.extract_memory_mib", knowledge.extract_memory_mib, 128, 1 << 20);
+        self.within("knowledge.extract_cpu_seconds", knowledge.extract_cpu_seconds, 1, 3600);
+        let most = match config.embedding.provider {
+            EmbeddingProvider::Builtin => BUILTIN_EMBEDDING_TOKENS,
+            EmbeddingProvider::Ollama => 2048,
+        };
+        self.within("knowledge.passage_tokens", knowledge.passage_tokens, 32, most);
+        self.within("knowledge.workers", knowledge.workers, 1, 32);
+    }
+
+    fn models(&mut self, config: &Config) {
+        let models = &config.models;
+        for (place, target) in models.chain.iter().enumerate() {
+            if !CHAT_TARGETS.contains(&target.as_str()) {
+                let suggestion = match meant(target, CHAT_TARGETS) {
+                    Some(meant) => format!("did you mean \"{meant}\"?"),
+                    None => format!("there are: {}", CHAT_TARGETS.join(", ")),
+                };
+                self.refuse("models.chain", format!("there is no target \"{target}\""), Some(&suggestion));
+            } else if models.chain[..place].contains(target) {
+                self.refuse("models.chain", format!("names \"{target}\" twice"), None);
+            }
+        }
+        let ollama = &models.ollama;
+        let embeds = config.embedding.provider == EmbeddingProvider::Ollama;
+        if !is_origin(ollama.url.trim_end_matches('/')) {
+            let message = format!("\"{}\" is not an address of a server", super::load::masked(&ollama.url));
+            self.refuse("models.ollama.url", message, Some("write it as \"http://127.0.0.1:11434\""));
+        }
+        if ollama.model.trim().is_empty() && models.chain.iter().any(|target| target == "ollama") {
+            self.refuse(
+                "models.ollama.model",
+                "is empty, and the chain asks ollama",
+                Some("name a model, or leave ollama out of models.chain"),
+            );
+        }
+        if config.embedding.ollama_model.trim().is_empty() && embeds {
+            self.refuse(
+                "embedding.ollama_model",
+                "is empty, and the provider is ollama",
+                Some("write \"nomic-embed-text\""),
+            );
+        }
+        self.within("models.ollama.max_context", ollama.max_context, 512, 1 << 21);
+        self.within("models.ollama.load_timeout_seconds", ollama.load_timeout_seconds, 1, 3600);
+        self.within("models.ollama.idle_timeout_seconds", ollama.idle_timeout_seconds, 1, 3600);
+        self.within("models.builtin.max_context", models.builtin.max_context, 512, 1 << 20);
+        self.within("models.builtin.threads", models.builtin.threads, 0, 1024);
+        self.within("models.builtin.unload_seconds", models.builtin.unload_seconds, 1, 1 << 30);
+    }
+
+    fn within(&mut self, key: &str, number: impl Into<u64>, least: u64, most: u64) {
+        let number = number.into();
+        if number < least || number > most {
+            self.refuse(key, format!("{number} is not between {least} and {most}"), None);
+        }
+    }
+}
+
+/// `http://host`, `https://host:port`: nothing before the host and nothing behind the port.
+fn is_origin(url: &str) -> bool {
+    let Some(host) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else { return false };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    !host.is_empty() && !host.starts_with([':', '.']) && host.chars().all(allowed)
+}

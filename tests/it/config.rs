@@ -1,0 +1,187 @@
+//! The configuration: what is accepted, what is refused, and whether the refusal helps.
+
+use std::{fs, path::Path};
+
+use aegis::config::{Config, DatabaseMode, Secret};
+
+/// Loads `text` as `aegis.toml`, with `variables`, and gives the problems one a line, without the directory.
+fn refused(text: &str, variables: &[(&str, &str)]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("aegis.toml");
+    fs::write(&file, text).unwrap();
+    let problems = load(&file, variables).unwrap_err();
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n").replace(&format!("{}/", directory.path().display()), "")
+}
+
+fn accepted(text: &str, variables: &[(&str, &str)]) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("aegis.toml");
+    fs::write(&file, text).unwrap();
+    load(&file, variables).unwrap()
+}
+
+fn load(file: &Path, variables: &[(&str, &str)]) -> Result<Config, Vec<aegis::config::Problem>> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load_from(Some(file), variables, None)
+}
+
+#[test]
+fn without_a_file_the_example_is_the_configuration() {
+    let config = Config::load_from(None, [], None).unwrap();
+    assert_eq!(config.server.listen, "127.0.0.1:8480");
+    assert_eq!(config.models.chain, ["ollama", "builtin"]);
+    assert_eq!(config.database.mode, DatabaseMode::Embedded);
+}
+
+#[test]
+fn the_whole_example_with_its_comments_removed_is_a_valid_configuration() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.toml")).unwrap();
+    for setting in ["url = ", "bin_dir = ", "file = "] {
+        assert!(text.contains(&format!("\n# {setting}")), "{setting} stands in the example, as a comment");
+    }
+    let with_file = text.replace("\n# file = ", "\nfile = ");
+    assert!(accepted(&with_file, &[]).models.builtin.file.is_some());
+    let system = text.replace("\n# bin_dir", "\nbin_dir").replace("\"embedded\"", "\"system\"");
+    assert!(accepted(&system, &[]).database.bin_dir.is_some());
+    let external = text.replace("\n# url", "\nurl").replace("\"embedded\"", "\"external\"");
+    assert!(matches!(accepted(&external, &[]).database.url, Some(Secret::File { .. })));
+}
+
+#[test]
+fn the_file_overrides_the_defaults_and_variables_override_the_file() {
+    let text = "[server]\nlisten = \"0.0.0.0:1\"\npublic_url = \"https://a.example\"\n[knowledge]\nworkers = 3\n";
+    let config = accepted(
+        text,
+        &[
+            ("AEGIS_SERVER__LISTEN", "[::1]:9000"),
+            ("AEGIS_MODELS__CHAIN", "builtin"),
+            ("AEGIS_MODELS__BUILTIN__THREADS", "2"),
+            ("AEGIS_MODELS__BUILTIN__FILE", "/models/a.gguf"),
+            ("AEGIS_EMBEDDING__OLLAMA_MODEL", "8080"),
+            ("AEGIS_CONFIG", "/etc/aegis/aegis.toml"),
+            ("HOME", "/root"),
+        ],
+    );
+    assert_eq!(config.server.listen, "[::1]:9000");
+    assert_eq!(config.server.public_url, "https://a.example");
+    assert_eq!(config.knowledge.workers, 3);
+    assert_eq!(config.models.chain, ["builtin"]);
+    assert_eq!(config.models.builtin.threads, 2);
+    assert_eq!(config.models.builtin.file.as_deref(), Some(Path::new("/models/a.gguf")));
+    assert_eq!(config.embedding.ollama_model, "8080", "a text that looks like a number stays a text");
+}
+
+#[test]
+fn the_command_line_decides_the_data_directory_and_it_becomes_absolute() {
+    let variables = [("AEGIS_DATA_DIR".to_owned(), "/elsewhere".to_owned())];
+    let config = Config::load_from(None, variables, Some(Path::new("here"))).unwrap();
+    assert_eq!(config.data_dir, std::env::current_dir().unwrap().join("here"));
+}
+
+#[test]
+fn unknown_keys_are_refused_with_their_line_and_what_was_probably_meant() {
+    let text = "# a comment\n[server]\nlistn = \"127.0.0.1:1\"\nworkers = 3\n\n[modles]\nchain = []\n[models.olama]\nurl = \"x\"\n\n[nonsense]\nxyzzy = 1\n";
+    insta::assert_snapshot!(refused(text, &[]), @r#"
+    aegis.toml:3: server.listn: there is no such setting (did you mean server.listen?)
+    aegis.toml:4: server.workers: there is no such setting (did you mean knowledge.workers?)
+    aegis.toml:6: modles: there is no such section (did you mean models?)
+    aegis.toml:8: models.olama: there is no such section (did you mean models.ollama?)
+    aegis.toml:11: nonsense: there is no such section
+    "#);
+}
+
+#[test]
+fn wrong_types_and_values_are_refused_all_at_once() {
+    let text = r#"
+data_dir = 5
+knowledge = "large"
+
+[server]
+listen = ["127.0.0.1:1"]
+
+[database]
+mode = "embeded"
+url = 12
+control_connections = -1
+tenant_connections = "three"
+
+[log]
+format = "yaml"
+
+[models]
+chain = "ollama"
+"#;
+    insta::assert_snapshot!(refused(text, &[]), @r#"
+    aegis.toml:2: data_dir: a text in quotes is expected, not the number 5
+    aegis.toml:3: knowledge: is a section, not a setting: write [knowledge] on a line of its own
+    aegis.toml:6: server.listen: a text in quotes is expected, not a list
+    aegis.toml:9: database.mode: "embeded" is not among embedded, system, external (did you mean "embedded"?)
+    aegis.toml:10: database.url: a text in quotes, { file = "/path" } or { env = "NAME" } is expected, not the number 12
+    aegis.toml:11: database.control_connections: a whole number, not negative, is expected, not the number -1
+    aegis.toml:12: database.tenant_connections: a whole number, not negative, is expected, not "three"
+    aegis.toml:15: log.format: "yaml" is not among auto, text, json
+    aegis.toml:18: models.chain: a list of texts, ["…", "…"], is expected, not "ollama"
+    "#);
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    insta::assert_snapshot!(refused("[database]\nmode = \"external\"\n", &[]), @r#"aegis.toml:2: database.url: is missing, and mode "external" needs it (write url = { file = "/etc/aegis/database-url" })"#);
+    insta::assert_snapshot!(refused("[database]\nurl = \"postgres://u:hunter2@h/d\"\n", &[]), @r#"aegis.toml:2: database.url: has a meaning in mode "external" only (set mode = "external", or remove it)"#);
+    insta::assert_snapshot!(refused("[database]\nbin_dir = \"/x\"\n", &[]), @r#"aegis.toml:2: database.bin_dir: has a meaning in mode "system" only (set mode = "system", or remove it)"#);
+    insta::assert_snapshot!(refused("[models]\nchain = [\"olama\", \"builtin\", \"builtin\", \"gpt\"]\n", &[]), @r#"
+    aegis.toml:2: models.chain: there is no target "olama" (did you mean "ollama"?)
+    aegis.toml:2: models.chain: names "builtin" twice
+    aegis.toml:2: models.chain: there is no target "gpt" (there are: ollama, builtin)
+    "#);
+    insta::assert_snapshot!(refused("[accounts]\nsession_days = 1\n", &[]), @r#"aegis.toml:2: accounts.session_idle_hours: 72 hours are more than a session may last: session_days = 1"#);
+    insta::assert_snapshot!(refused("[database]\ntenant_connections = 9\n", &[]), @r#"aegis.toml:2: database.tenant_connections: 9 is not between 1 and 5"#);
+}
+
+#[test]
+fn addresses_that_cannot_be_used_are_refused_with_one_that_can() {
+    let addresses = ["localhost:8480", ":8480", "8480", "example.org"];
+    let refusals = addresses.map(|listen| refused(&format!("[server]\nlisten = \"{listen}\"\n"), &[]));
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    aegis.toml:2: server.listen: "localhost:8480" is not an address with a port (write "127.0.0.1:8480")
+    aegis.toml:2: server.listen: ":8480" is not an address with a port (write "0.0.0.0:8480" for all addresses of this machine)
+    aegis.toml:2: server.listen: "8480" is not an address with a port (write "127.0.0.1:8480")
+    aegis.toml:2: server.listen: "example.org" is not an address with a port (write an address and a port, as "127.0.0.1:8480")
+    "#);
+    insta::assert_snapshot!(refused("[server]\npublic_url = \"aegis.example.org/x\"\n", &[]), @r#"aegis.toml:2: server.public_url: "aegis.example.org/x" is not an address that people can open (write it as "https://aegis.example.org", without a path)"#);
+    insta::assert_snapshot!(refused("[models.ollama]\nurl = \"http://me:hunter2@127.0.0.1\"\n", &[]), @r#"aegis.toml:2: models.ollama.url: "http://•••@127.0.0.1" is not an address of a server (write it as "http://127.0.0.1:11434")"#);
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let variables = [
+        ("AEGIS_SERVER__LISTEM", "127.0.0.1:1"),
+        ("AEGIS_KNOWLEDGE__WORKERS", "many"),
+        ("AEGIS_SERVER", "x"),
+        ("AEGIS_DATABASE__MODE", "external"),
+    ];
+    insta::assert_snapshot!(refused("", &variables), @r#"
+    variable AEGIS_SERVER__LISTEM: server.listem: there is no such setting (did you mean AEGIS_SERVER__LISTEN?)
+    variable AEGIS_SERVER: server: is a section, not a setting
+    variable AEGIS_KNOWLEDGE__WORKERS: knowledge.workers: a whole number, not negative, is expected, not "many"
+    variable AEGIS_DATABASE__MODE: database.url: is missing, and mode "external" needs it (write url = { file = "/etc/aegis/database-url" })
+    "#);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_with_the_line() {
+    insta::assert_snapshot!(refused("[server]\nlisten = 127.0.0.1:8480\n", &[]), @r#"aegis.toml:2: listen: not TOML: invalid float, expected nothing (a text stands in quotes: listen = "…")"#);
+    let missing = Config::load_from(Some(Path::new("/nonexistent/aegis.toml")), [], None).unwrap_err();
+    insta::assert_snapshot!(missing[0].to_string(), @r#"/nonexistent/aegis.toml: cannot be read: No such file or directory (os error 2)"#);
+}
+
+#[test]
+fn the_configuration_is_shown_without_its_secrets() {
+    let text = "[database]\nmode = \"external\"\nurl = \"postgres://u:hunter2@h/d\"\n";
+    let shown = accepted(text, &[]).to_toml_masked().unwrap();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("url = \"•••\""), "{shown}");
+    let again: toml::Table = toml::from_str(&shown).unwrap();
+    assert_eq!(again["server"]["listen"].as_str(), Some("127.0.0.1:8480"));
+}
