@@ -40,4 +40,5 @@ pub mod audit;
 pub mod config;
 pub mod db;
 pub mod models;
+pub mod postgres;
 pub mod support;
