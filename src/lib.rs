@@ -42,3 +42,5 @@ pub mod db;
 pub mod models;
 pub mod postgres;
 pub mod support;
+pub mod tenants;
+pub mod vault;

@@ -1,9 +1,158 @@
 //! The only place that opens database connections: one pool for the control schema, one small pool for
 //! each tenant that is in use, under that tenant's own role.
+//!
+//! Another tenant's data is out of reach for a tenant's connection, not merely filtered: each tenant has a LOGIN
+//! role that may touch its own schema and nothing else. Pools are not shared and roles are not switched, because
+//! every way of doing that leaks (see `sql/harden.sql`, and `tests/it/isolation.rs`, which tries them).
 
-use sqlx::PgPool;
+mod bootstrap;
+mod error;
+mod migrate;
+mod pools;
+mod provision;
+mod server;
 
-use crate::support::ids::TenantId;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+use self::pools::{ACQUIRE_TIMEOUT, Lease, TenantPools};
+pub use self::{error::violates, provision::APPEND_ONLY_TABLES, server::Server};
+use crate::{
+    config,
+    support::{Result, ids::TenantId},
+};
+
+/// Connections for jobs: each worker needs one for moments only.
+const JOBS_CONNECTIONS: u32 = 3;
+
+/// Every connection of the appliance. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Databases {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    server: Server,
+    control: PgPool,
+    jobs: PgPool,
+    tenants: TenantPools,
+    provisioned: AtomicU32,
+}
+
+impl Databases {
+    /// Connects, prepares the database and migrates it: the control schema first, then every tenant's.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server does not answer, `Conflict` when an external database belongs to another
+    /// appliance, `Internal` when a migration fails (the database is then as before that migration).
+    pub async fn open(server: Server, settings: &config::Database) -> Result<Self> {
+        bootstrap::prepare(&server).await?;
+        let control = PgPoolOptions::new()
+            .max_connections(settings.control_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(server.control())
+            .await?;
+        let tenants = TenantPools::new(settings.open_tenants, settings.tenant_connections);
+        let jobs = PgPoolOptions::new()
+            .max_connections(JOBS_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(server.control());
+        let inner = Inner { server, control, jobs, tenants, provisioned: AtomicU32::new(0) };
+        let databases = Self { inner: Arc::new(inner) };
+        databases.migrate_tenants().await?;
+        Ok(databases)
+    }
+
+    /// Connections to what belongs to no tenant: tenants, accounts, jobs. They cannot read a tenant's data.
+    pub fn control(&self) -> &PgPool {
+        &self.inner.control
+    }
+
+    /// Connections of the jobs' workers, as the same role as [`Databases::control`]. They have a pool of their own
+    /// because a worker that cannot say in time that it lives counts as dead.
+    pub fn jobs(&self) -> &PgPool {
+        &self.inner.jobs
+    }
+
+    /// Connections as the tenant's role. Its pool stays open while somebody holds what this returns.
+    ///
+    /// # Errors
+    /// `Unavailable` when as many tenants as may be open are all in use, and none is given back in 10 s.
+    pub async fn tenant(&self, id: &TenantId) -> Result<TenantDb> {
+        let (pool, lease) = self.inner.tenants.get(id, || self.inner.server.tenant(id)).await?;
+        Ok(TenantDb { tenant: id.clone(), pool, _lease: lease })
+    }
+
+    /// Makes or completes a tenant's schema, roles, privileges and tables. Running it again changes nothing.
+    ///
+    /// # Errors
+    /// When the server does not answer or a migration fails; running it again goes on where it stopped.
+    pub async fn provision(&self, id: &TenantId) -> Result<()> {
+        provision::provision(&self.inner.server, id).await?;
+        self.analyze_when_grown().await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(self.control()).await?;
+        Ok(())
+    }
+
+    /// How many tenants' pools are open.
+    pub fn open_tenants(&self) -> usize {
+        self.inner.tenants.len()
+    }
+
+    /// Closes all connections, waiting for those in use. The last step before the server is stopped.
+    pub async fn close(&self) {
+        self.inner.tenants.close().await;
+        self.inner.jobs.close().await;
+        self.inner.control.close().await;
+    }
+
+    /// Brings up to date the tenants whose schema was made by an older binary, or whose making was interrupted
+    /// between the migrations.
+    async fn migrate_tenants(&self) -> Result<()> {
+        let behind: Vec<String> =
+            sqlx::query_scalar("SELECT tenant FROM control.tenant_schemas WHERE fingerprint <> $1 ORDER BY tenant")
+                .bind(provision::fingerprint())
+                .fetch_all(self.control())
+                .await?;
+        if behind.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(tenants = behind.len(), "bringing the tenants' tables up to date");
+        for id in behind {
+            provision::provision(&self.inner.server, &id.parse()?).await?;
+        }
+        Ok(())
+    }
+
+    /// The catalogs grow by thousands of rows with each tenant. Their statistics are refreshed each time the
+    /// number of tenants has grown by a tenth, so that the cost per tenant stays the same; below that the
+    /// server's own autovacuum is soon enough.
+    async fn analyze_when_grown(&self) -> Result<()> {
+        let new = self.inner.provisioned.fetch_add(1, Ordering::Relaxed) + 1;
+        if new < 10 {
+            return Ok(());
+        }
+        let all: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM control.tenant_schemas").fetch_one(self.control()).await?;
+        if i64::from(new) * 10 >= all {
+            self.inner.provisioned.store(0, Ordering::Relaxed);
+            provision::analyze_catalogs(&self.inner.server).await?;
+        }
+        Ok(())
+    }
+}
 
 /// A tenant's database: connections that are that tenant's role and can reach nothing else.
 ///
@@ -12,6 +161,7 @@ use crate::support::ids::TenantId;
 pub struct TenantDb {
     tenant: TenantId,
     pool: PgPool,
+    _lease: Arc<Lease>,
 }
 
 impl TenantDb {

@@ -2,4 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod config;
+mod external;
+mod harness;
+mod isolation;
 mod supervisor;
+mod tenants;

@@ -1,0 +1,164 @@
+//! Passwords: hashed with Argon2id at OWASP's parameters, a bounded number at once.
+//!
+//! Parameters: <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html> (19 MiB, two passes,
+//! one lane).
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::token::random_bytes;
+use crate::support::{Error, Result};
+
+/// The fewest characters of a password that somebody chooses.
+pub const MIN_LENGTH: usize = 10;
+/// The most characters of a password.
+pub const MAX_LENGTH: usize = 256;
+
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// How long a hash may wait for its turn.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// What is compared against for an account that does not exist, so that it takes as long as one that does. Nobody's.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3MgYWNjb3VudA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// A password in clear. It never prints itself.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// A password that somebody chooses: 10 to 256 characters, any characters.
+    ///
+    /// # Errors
+    /// `Invalid` when it is shorter or longer.
+    pub fn chosen(text: impl Into<String>) -> Result<Self> {
+        let text = text.into();
+        let length = text.chars().count();
+        if length < MIN_LENGTH {
+            return Err(Error::invalid(format!("The password is shorter than {MIN_LENGTH} characters"))
+                .remedy("A few unrelated words make a good one"));
+        }
+        if length > MAX_LENGTH {
+            return Err(Error::invalid(format!("The password is longer than {MAX_LENGTH} characters")));
+        }
+        Ok(Self(text))
+    }
+
+    /// A password that somebody presents to be let in: anything, but no more of it than decides that it is wrong.
+    pub fn presented(text: &str) -> Self {
+        Self(text.chars().take(MAX_LENGTH + 1).collect())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(•••)")
+    }
+}
+
+/// Hashes passwords on threads of their own, no more at once than memory allows. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Passwords {
+    turns: Arc<Semaphore>,
+}
+
+impl Passwords {
+    /// At most `at_once` hashes at once, 19 MiB each; at least one.
+    pub fn new(at_once: u32) -> Self {
+        let at_once = usize::try_from(at_once.max(1)).unwrap_or(1);
+        Self { turns: Arc::new(Semaphore::new(at_once)) }
+    }
+
+    /// A salted hash, as a PHC string.
+    ///
+    /// # Errors
+    /// `Unavailable` when its turn does not come within ten seconds.
+    pub async fn hash(&self, password: Password) -> Result<String> {
+        self.in_turn(move || {
+            let salt = random_bytes::<16>();
+            let hash = argon2()?.hash_password_with_salt(password.0.as_bytes(), &salt).map_err(Error::internal)?;
+            Ok(hash.to_string())
+        })
+        .await
+    }
+
+    /// Whether `password` is the one that `hash` was made of. Without a hash the answer is no, after the same time.
+    ///
+    /// # Errors
+    /// `Unavailable` when its turn does not come within ten seconds; `Internal` when the hash is no PHC string.
+    pub async fn verify(&self, password: Password, hash: Option<String>) -> Result<bool> {
+        self.in_turn(move || {
+            let known = hash.is_some();
+            let hash = hash.as_deref().unwrap_or(NOBODY);
+            let hash = PasswordHash::new(hash).map_err(Error::internal)?;
+            let fits = argon2()?.verify_password(password.0.as_bytes(), &hash).is_ok();
+            Ok(known && fits)
+        })
+        .await
+    }
+
+    /// The permit goes along into the thread: a request that is given up does not let another one in before its
+    /// memory is free.
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let permit: OwnedSemaphorePermit = tokio::time::timeout(WAIT, Arc::clone(&self.turns).acquire_owned())
+            .await
+            .map_err(|_| Error::unavailable("Too many people are signing in at this moment").remedy("Try again soon"))?
+            .map_err(Error::internal)?;
+        tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        })
+        .await
+        .map_err(Error::internal)?
+    }
+}
+
+fn argon2() -> Result<Argon2<'static>> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(Error::internal)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_fits_its_own_hash_only_and_each_hash_is_salted() {
+        let passwords = Passwords::new(2);
+        let password = Password::chosen("correct horse").unwrap();
+        let (one, two) = (passwords.hash(password.clone()).await.unwrap(), passwords.hash(password).await.unwrap());
+        assert_ne!(one, two);
+        assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
+        assert!(passwords.verify(Password::presented("correct horse"), Some(one.clone())).await.unwrap());
+        assert!(!passwords.verify(Password::presented("correct horsf"), Some(one)).await.unwrap());
+        assert!(!passwords.verify(Password::presented("correct horse"), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobodys_hash_costs_what_a_real_one_costs() {
+        let real = Passwords::new(1).hash(Password::chosen("correct horse").unwrap()).await.unwrap();
+        let parameters = |hash: &str| hash.rsplitn(3, '$').nth(2).unwrap().to_owned();
+        assert_eq!(parameters(NOBODY), parameters(&real));
+        assert_eq!(NOBODY.len(), real.len());
+        assert!(PasswordHash::new(NOBODY).is_ok());
+    }
+
+    #[test]
+    fn length_is_all_that_is_asked_of_a_password_and_it_is_never_printed() {
+        assert!(Password::chosen("ninechars").is_err());
+        assert!(Password::chosen("zehn Zeiché").is_ok());
+        assert!(Password::chosen("x".repeat(256)).is_ok());
+        assert!(Password::chosen("x".repeat(257)).is_err());
+        assert_eq!(Password::presented(&"x".repeat(1000)).0.len(), 257);
+        assert_eq!(format!("{:?}", Password::presented("secret")), "Password(•••)");
+    }
+}
