@@ -5,5 +5,6 @@ mod config;
 mod external;
 mod harness;
 mod isolation;
+mod jobs;
 mod supervisor;
 mod tenants;

@@ -1,0 +1,71 @@
+//! What is done to apalis's tables beside apalis's own queries.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, postgres::types::PgInterval};
+
+use crate::support::Result;
+
+/// Lets a failed job wait. Called while the job is still locked by its worker; the status comes from apalis after.
+pub(super) async fn postpone(pool: &PgPool, id: &str, wait: Duration) -> Result<()> {
+    let microseconds = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+    sqlx::query("UPDATE apalis.jobs SET run_at = now() + $2 WHERE id = $1")
+        .bind(id)
+        .bind(PgInterval { months: 0, days: 0, microseconds })
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Gives back what workers whose names begin with `name` held when they were stopped. That attempt does not count.
+pub(super) async fn release(pool: &PgPool, name: &str) -> Result<()> {
+    sqlx::query(
+        "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL
+         WHERE starts_with(lock_by, $1) AND status IN ('Queued', 'Running')",
+    )
+    .bind(name)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Gives back what any worker holds. The attempt counts, because the job may be what ended the process.
+pub(super) async fn recover(pool: &PgPool) -> Result<u64> {
+    let recovered = sqlx::query(
+        "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL, attempts = attempts + 1
+         WHERE status IN ('Queued', 'Running')",
+    )
+    .execute(pool)
+    .await?;
+    Ok(recovered.rows_affected())
+}
+
+/// Removes jobs that were done a day ago or given up a month ago, and workers that are long gone.
+pub(super) async fn prune(pool: &PgPool) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM apalis.jobs
+         WHERE (status = 'Done' AND done_at < now() - interval '1 day')
+            OR (status = 'Killed' AND done_at < now() - interval '30 days')",
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query(
+        "DELETE FROM apalis.workers w
+         WHERE w.last_seen < now() - interval '1 day'
+           AND NOT EXISTS (SELECT FROM apalis.jobs j WHERE j.lock_by = w.id)",
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn unfinished(pool: &PgPool) -> Result<Vec<(String, i64)>> {
+    let counts = sqlx::query_as(
+        "SELECT job_type, count(*) FROM apalis.jobs
+         WHERE status IN ('Pending', 'Queued', 'Running') OR (status = 'Failed' AND attempts < max_attempts)
+         GROUP BY job_type ORDER BY job_type",
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(counts)
+}

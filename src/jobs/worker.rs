@@ -1,0 +1,181 @@
+//! One worker: takes jobs of a queue, does them, and decides what becomes of those that fail.
+
+use std::{
+    marker::PhantomData,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use apalis::{
+    layers::WorkerBuilderExt as _,
+    prelude::{
+        AbortError, Attempt as Tries, BackendExt as _, BoxDynError, ParallelizeExt as _, TaskId, WorkerBuilder,
+        WorkerError,
+    },
+};
+use futures::{FutureExt as _, future::BoxFuture};
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
+
+use super::{Attempt, Failure, Handler, Job, Settings, storage, store};
+use crate::support::{Error, Kind};
+
+/// The longest wait between two attempts.
+const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
+
+/// The wait before a worker that lost its database is started again.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+pub(super) struct Worker<J, H> {
+    pub(super) pool: PgPool,
+    pub(super) settings: Settings,
+    pub(super) boot: String,
+    pub(super) concurrency: usize,
+    pub(super) handler: Arc<H>,
+    pub(super) job: PhantomData<fn(J)>,
+}
+
+impl<J: Job, H: Handler<J>> Worker<J, H> {
+    /// Works until `stop` turns true, through failures of the database too.
+    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+        for number in 1_u64.. {
+            let name = format!("{}/{}/{number}", self.boot, J::QUEUE);
+            let result = self.run_once(&name, stop.clone()).await;
+            let stopping = *stop.borrow();
+            if let Err(error) = &result {
+                tracing::warn!(queue = J::QUEUE, %error, "a worker lost its database and is started again");
+            }
+            // What it had taken and not finished must not wait until the worker counts as dead.
+            while let Err(error) = store::release(&self.pool, &name).await {
+                tracing::debug!(queue = J::QUEUE, %error, "the database does not answer yet");
+                if stopping || wait(&mut stop, RESTART_AFTER).await {
+                    return;
+                }
+            }
+            if stopping || (result.is_err() && wait(&mut stop, RESTART_AFTER).await) {
+                return;
+            }
+        }
+    }
+
+    /// Boxed here, because inside an `async fn` the compiler cannot see that apalis's future may change threads.
+    fn run_once(&self, name: &str, mut stop: watch::Receiver<bool>) -> BoxFuture<'static, Result<(), WorkerError>> {
+        let (pool, backoff, handler) = (self.pool.clone(), self.settings.backoff, Arc::clone(&self.handler));
+        let perform = move |payload: Value, tries: Tries, id: TaskId| {
+            let (pool, handler) = (pool.clone(), Arc::clone(&handler));
+            async move {
+                let number = u32::try_from(tries.current()).unwrap_or(u32::MAX);
+                let attempt = Attempt { number, of: J::ATTEMPTS };
+                perform::<J, H>(&pool, handler.as_ref(), &id.to_string(), payload, attempt, backoff).await
+            }
+        };
+        let stopped = async move {
+            // An error means that the sender is gone, which is a stop too.
+            let _ = stop.wait_for(|stop| *stop).await;
+            Ok::<(), WorkerError>(())
+        };
+        WorkerBuilder::new(name)
+            .backend(storage::<J>(&self.pool, &self.settings).poll_with_interval(self.settings.poll))
+            .concurrency(self.concurrency)
+            .parallelize(spawn)
+            .build(perform)
+            .run_until(stopped)
+            .boxed()
+    }
+}
+
+/// Waits, and says whether it is time to stop.
+async fn wait(stop: &mut watch::Receiver<bool>, time: Duration) -> bool {
+    tokio::time::timeout(time, stop.wait_for(|stop| *stop)).await.is_ok()
+}
+
+/// Does a job once. What it returns is stored with the job and must tell nothing about a tenant.
+async fn perform<J: Job, H: Handler<J>>(
+    pool: &PgPool,
+    handler: &H,
+    id: &str,
+    payload: Value,
+    attempt: Attempt,
+    backoff: Duration,
+) -> Result<(), BoxDynError> {
+    let decode = || serde_json::from_value::<J>(payload.clone());
+    let (job, same_job) = match (decode(), decode()) {
+        (Ok(job), Ok(same_job)) => (job, same_job),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(queue = J::QUEUE, job = id, %error, "a job cannot be read and is given up");
+            return Err(AbortError::new("unreadable").into());
+        }
+    };
+    if attempt.number > attempt.of {
+        // The last attempts did not fail: the process ended during them.
+        let error = Error::new(Kind::Internal, "the appliance stopped each time while it was at this");
+        return give_up(handler, same_job, id, attempt, &error).await;
+    }
+    let failure = match AssertUnwindSafe(handler.run(job, attempt)).catch_unwind().await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::Retry(Error::new(Kind::Internal, "a fault in the appliance's own code")),
+    };
+    match failure {
+        Failure::Retry(error) if attempt.number < attempt.of => {
+            let wait = backoff.saturating_mul(1 << (attempt.number - 1).min(16)).min(LONGEST_BACKOFF);
+            tracing::warn!(
+                queue = J::QUEUE,
+                job = id,
+                attempt = attempt.number,
+                %error,
+                wait_ms = wait.as_millis(),
+                "a job failed and will be tried again"
+            );
+            store::postpone(pool, id, wait).await.map_err(|error| error.to_string())?;
+            Err(format!("{:?}", error.kind()).into())
+        }
+        Failure::Retry(error) | Failure::GiveUp(error) => give_up(handler, same_job, id, attempt, &error).await,
+    }
+}
+
+async fn give_up<J: Job, H: Handler<J>>(
+    handler: &H,
+    job: J,
+    id: &str,
+    attempt: Attempt,
+    error: &Error,
+) -> Result<(), BoxDynError> {
+    tracing::error!(queue = J::QUEUE, job = id, attempt = attempt.number, %error, "a job is given up");
+    if AssertUnwindSafe(handler.given_up(job, error)).catch_unwind().await.is_err() {
+        tracing::error!(queue = J::QUEUE, job = id, "giving up a job failed by a fault in the appliance's own code");
+    }
+    Err(AbortError::new(format!("{:?}", error.kind())).into())
+}
+
+/// A job runs as a task of its own, so that a busy one does not keep its worker from saying that it lives, and ends
+/// with its worker, because others may take the job then.
+fn spawn<F>(future: F) -> Running<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    Running(tokio::spawn(future))
+}
+
+struct Running<T>(JoinHandle<T>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
