@@ -39,6 +39,7 @@ pub mod agents;
 pub mod audit;
 pub mod config;
 pub mod db;
+pub mod http;
 pub mod jobs;
 pub mod models;
 pub mod postgres;

@@ -1,0 +1,235 @@
+//! How an error leaves the house: a JSON envelope for programs, a page for people, and one line in the log for us.
+//!
+//! A handler returns `support::Error`; the response carries it to the outermost middleware, which knows the request
+//! and calls [`render`].
+
+use std::{error::Error as _, sync::Arc};
+
+use askama::Template;
+use axum::{
+    Json,
+    extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::{context::RequestContext, frame::Frame};
+use crate::support::{Error, Kind};
+
+/// The page for an error.
+#[derive(Template)]
+#[template(path = "error.html", config = "web/askama.toml")]
+struct ErrorPage<'a> {
+    frame: Frame,
+    /// The HTTP status.
+    status: u16,
+    /// What happened.
+    message: String,
+    /// What to do next.
+    remedy: Option<String>,
+    /// For the administrator, to find it in the log.
+    request_id: &'a str,
+}
+
+/// An error on its way out.
+#[derive(Clone)]
+struct Failure(Arc<Error>);
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = status_of(self.kind()).into_response();
+        add_wait(&self, &mut response);
+        response.extensions_mut().insert(Failure(Arc::new(self)));
+        response
+    }
+}
+
+/// The HTTP status of a kind of failure.
+pub fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The word for a kind of failure in the envelope.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Invalid => "invalid",
+        Kind::Unauthenticated => "unauthenticated",
+        Kind::Forbidden => "forbidden",
+        Kind::NotFound => "not_found",
+        Kind::Conflict => "conflict",
+        Kind::TooLarge => "too_large",
+        Kind::TooMany => "too_many",
+        Kind::Unavailable => "unavailable",
+        Kind::Internal => "internal",
+    }
+}
+
+/// An error as every API answers it. A fault of ours is told without its detail.
+pub fn envelope(error: &Error, request_id: &str) -> serde_json::Value {
+    let (message, remedy) = told(error);
+    json!({ "error": { "kind": kind_name(error.kind()), "message": message, "remedy": remedy, "request_id": request_id } })
+}
+
+/// The answer to a form that is shown again with what was wrong: the error's status round the form's page.
+pub fn form_refused(error: &Error, form: Response) -> Response {
+    let mut response = form;
+    *response.status_mut() = status_of(error.kind());
+    add_wait(error, &mut response);
+    response
+}
+
+/// An error in sentences, for the form that it is shown in.
+pub fn in_sentences(error: &Error) -> String {
+    let (message, remedy) = told(error);
+    remedy.map_or_else(|| format!("{message}."), |remedy| format!("{message}. {remedy}."))
+}
+
+/// Gives a failed response its body, and logs it once. Responses that succeeded pass through, and so do failures
+/// that a handler has already given a page or JSON.
+pub(super) fn render(mut response: Response, context: &RequestContext) -> Response {
+    let failure = response.extensions_mut().remove::<Failure>().map(|failure| failure.0);
+    let Some(error) = failure.or_else(|| plain_failure(&response)) else { return response };
+    log(&error);
+    let status = response.status();
+    let body = if context.wants_json() {
+        Json(envelope(&error, context.request_id())).into_response()
+    } else {
+        error_page(&error, status, context)
+    };
+    let mut headers = std::mem::take(response.headers_mut());
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING] {
+        headers.remove(name);
+    }
+    headers.extend(body.headers().iter().map(|(name, value)| (name.clone(), value.clone())));
+    *response.headers_mut() = headers;
+    *response.body_mut() = body.into_body();
+    response
+}
+
+/// A failure that axum or a layer answered by itself, in plain text or without a body.
+fn plain_failure(response: &Response) -> Option<Arc<Error>> {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !(status.is_client_error() || status.is_server_error()) || !(kind.is_empty() || kind.starts_with("text/plain")) {
+        return None;
+    }
+    Some(Arc::new(match status {
+        StatusCode::NOT_FOUND => Error::new(Kind::NotFound, "There is no page at this address"),
+        StatusCode::METHOD_NOT_ALLOWED => Error::invalid("This address does not take that method"),
+        StatusCode::PAYLOAD_TOO_LARGE => Error::new(Kind::TooLarge, "The request is larger than is accepted here"),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => {
+            Error::unavailable("The request took too long")
+        }
+        status if status.is_server_error() => Error::internal(format!("answered {status} without a reason")),
+        status => Error::invalid(format!("The request cannot be understood ({status})")),
+    }))
+}
+
+fn error_page(error: &Error, status: StatusCode, context: &RequestContext) -> Response {
+    let (message, remedy) = told(error);
+    let fallback = message.clone();
+    let frame = Frame::public(context, heading(error.kind()));
+    let page = ErrorPage { frame, status: status.as_u16(), message, remedy, request_id: context.request_id() };
+    match page.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(fault) => {
+            tracing::error!(error = %fault, "the error page cannot be rendered");
+            fallback.into_response()
+        }
+    }
+}
+
+fn heading(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Invalid => "That cannot be done like this",
+        Kind::Unauthenticated => "You are not signed in",
+        Kind::Forbidden => "That is not allowed",
+        Kind::NotFound => "Nothing here",
+        Kind::Conflict => "That contradicts what is there",
+        Kind::TooLarge => "That is too large",
+        Kind::TooMany => "Too many attempts",
+        Kind::Unavailable => "Not available now",
+        Kind::Internal => "Something went wrong",
+    }
+}
+
+/// What a person may read of an error: what happened, and what to do next.
+fn told(error: &Error) -> (String, Option<String>) {
+    if error.kind() == Kind::Internal {
+        let remedy = "Try again. If it happens again, give your administrator the request's number.";
+        return ("Something went wrong on the server".to_owned(), Some(remedy.to_owned()));
+    }
+    (capital(error.message()), error.remedy_text().map(capital))
+}
+
+/// Messages are written to stand in a line of a terminal; on a page a sentence begins with a capital.
+fn capital(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}
+
+fn add_wait(error: &Error, response: &mut Response) {
+    if let Some(wait) = error.wait() {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+}
+
+fn log(error: &Error) {
+    let mut causes = String::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        causes.push_str(": ");
+        causes.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    let reason = format_args!("{}{causes}", error.message());
+    match error.kind() {
+        Kind::Internal => tracing::error!(%reason, "request failed by a fault of ours"),
+        Kind::Unavailable => tracing::warn!(%reason, "request failed for want of a part"),
+        kind => tracing::debug!(%reason, kind = kind_name(kind), "request refused"),
+    }
+}
+
+/// For a body that axum refuses: too large, or not what it says it is.
+fn refused_body(status: StatusCode, text: &str) -> Error {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::new(Kind::TooLarge, "The request is larger than is accepted here"),
+        _ => Error::invalid(format!("The request cannot be understood: {text}")),
+    }
+}
+
+impl From<JsonRejection> for Error {
+    fn from(rejection: JsonRejection) -> Self {
+        refused_body(rejection.status(), &rejection.body_text())
+    }
+}
+
+impl From<FormRejection> for Error {
+    fn from(rejection: FormRejection) -> Self {
+        refused_body(rejection.status(), &rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Error {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::invalid(format!("The address cannot be understood: {}", rejection.body_text()))
+    }
+}
+
+impl From<PathRejection> for Error {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(Kind::NotFound, "There is no page at this address").because(rejection)
+    }
+}

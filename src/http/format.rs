@@ -1,0 +1,89 @@
+//! Moments, sizes and durations as a person reads them.
+
+use chrono::{DateTime, Utc};
+
+/// How long ago `then` was: `just now`, `4 minutes ago`, `yesterday`, `5 March 2026`.
+pub fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
+    let seconds = (now - then).num_seconds();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match () {
+        () if minutes < 1 => "just now".to_owned(),
+        () if hours < 1 => format!("{} ago", count(minutes, "minute")),
+        () if days < 1 => format!("{} ago", count(hours, "hour")),
+        () if days < 2 => "yesterday".to_owned(),
+        () if days < 7 => format!("{days} days ago"),
+        () => then.format("%-d %B %Y").to_string(),
+    }
+}
+
+/// For the attribute `datetime`: `2026-03-05T14:02:11Z`.
+pub fn machine(moment: DateTime<Utc>) -> String {
+    moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// `1 passage`, `42 passages`, `1,204 passages`.
+pub fn count(number: i64, noun: &str) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut grouped = if number < 0 { "-".to_owned() } else { String::new() };
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{grouped} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `812 bytes`, `18 kB`, `3.4 MB`, in powers of 1,000.
+pub fn size(bytes: i64) -> String {
+    match bytes {
+        ..1_000 => count(bytes, "byte"),
+        1_000..1_000_000 => format!("{} kB", (bytes + 500) / 1_000),
+        _ => {
+            let tenths = (bytes + 50_000) / 100_000;
+            format!("{}.{} MB", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// `240 ms`, `3.2 s`, `2 min 5 s`.
+pub fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        ..1_000 => format!("{milliseconds} ms"),
+        1_000..60_000 => {
+            let tenths = milliseconds / 100;
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        }
+        _ => format!("{} min {} s", milliseconds / 60_000, milliseconds % 60_000 / 1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn moments_are_told_from_now() {
+        let now = DateTime::from_timestamp(1_772_719_331, 0).unwrap();
+        let told = |seconds| ago(now, now - TimeDelta::seconds(seconds));
+        assert_eq!([told(-5), told(59)], ["just now", "just now"]);
+        assert_eq!([told(60), told(3599)], ["1 minute ago", "59 minutes ago"]);
+        assert_eq!([told(3600), told(86_399)], ["1 hour ago", "23 hours ago"]);
+        assert_eq!(
+            [told(86_400), told(3 * 86_400), told(10 * 86_400)],
+            ["yesterday", "3 days ago", "23 February 2026"]
+        );
+    }
+
+    #[test]
+    fn numbers_are_told_with_units() {
+        assert_eq!(
+            [count(0, "page"), count(1, "page"), count(1_234_567, "page")],
+            ["0 pages", "1 page", "1,234,567 pages"]
+        );
+        assert_eq!([size(999), size(17_600), size(3_449_999)], ["999 bytes", "18 kB", "3.4 MB"]);
+        assert_eq!([duration(240), duration(3_250), duration(125_000)], ["240 ms", "3.2 s", "2 min 5 s"]);
+    }
+}

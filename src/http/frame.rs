@@ -1,0 +1,161 @@
+//! What every page's frame needs: the templates under `web/templates` take it as `frame`.
+
+use std::fmt;
+
+use super::{assets, context::RequestContext};
+
+/// The parts of a page that are the same everywhere.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The page's title, without the product's name.
+    pub title: String,
+    /// Which entry of the rail is the current one.
+    pub nav: Section,
+    /// Who is signed in.
+    pub person: Option<Person>,
+    /// The tenant whose data the page shows.
+    pub tenant: Option<ActiveTenant>,
+    /// The token for `<meta name="csrf-token">` and for the hidden field `csrf`, which must be the first field of a
+    /// multipart form. Empty when there is neither a session nor a form on the page.
+    pub csrf: String,
+    /// The nonce for `<script nonce>`.
+    pub nonce: String,
+    /// Light, dark, or as the machine is set.
+    pub theme: Theme,
+}
+
+impl Frame {
+    /// The frame of a page that anyone may see: sign-in, set-up, errors.
+    pub fn public(context: &RequestContext, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            nav: Section::Elsewhere,
+            person: None,
+            tenant: None,
+            csrf: context.csrf_token().unwrap_or_default(),
+            nonce: context.nonce().to_owned(),
+            theme: context.theme(),
+        }
+    }
+
+    /// Whether `section` is the current one: `{% if frame.is("chat") %} aria-current="page"{% endif %}`.
+    pub fn is(&self, section: &str) -> bool {
+        self.nav.name() == section
+    }
+
+    /// The address of a file under `web/`: `{{ frame.asset("css/base.css") }}`.
+    pub fn asset(&self, path: &str) -> String {
+        assets::asset_url(path)
+    }
+}
+
+/// A person as the frame shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Their name.
+    pub name: String,
+    /// Their e-mail address.
+    pub email: String,
+    /// `owner` or `member`.
+    pub role: &'static str,
+}
+
+impl Person {
+    /// The first letters of the first and the last name, for a mark: `AL` for Ada Lovelace.
+    pub fn initials(&self) -> String {
+        let mut words = self.name.split_whitespace();
+        let first = words.next().and_then(|word| word.chars().next());
+        let last = words.next_back().and_then(|word| word.chars().next());
+        let letters: String = [first, last].into_iter().flatten().flat_map(char::to_uppercase).collect();
+        if letters.is_empty() { self.email.chars().take(1).flat_map(char::to_uppercase).collect() } else { letters }
+    }
+}
+
+/// A tenant as the frame shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveTenant {
+    /// Its name.
+    pub name: String,
+    /// Its short name, as in commands.
+    pub slug: String,
+}
+
+/// The console's sections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// `/chat`
+    Chat,
+    /// `/knowledge`
+    Knowledge,
+    /// A page outside the sections: sign-in, errors.
+    Elsewhere,
+}
+
+impl Section {
+    /// Its name, as in its URL: `chat`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Knowledge => "knowledge",
+            Self::Elsewhere => "",
+        }
+    }
+}
+
+/// The colours that somebody chose, kept in the cookie `theme`, so that the first byte is already right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Theme {
+    /// As the machine is set.
+    #[default]
+    Auto,
+    /// Light.
+    Light,
+    /// Dark.
+    Dark,
+}
+
+impl Theme {
+    /// From the name; anything unknown is `Auto`.
+    pub fn from_name(name: Option<&str>) -> Self {
+        match name {
+            Some("light") => Self::Light,
+            Some("dark") => Self::Dark,
+            _ => Self::Auto,
+        }
+    }
+
+    /// `auto`, `light` or `dark`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+}
+
+impl fmt::Display for Theme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initials_come_from_first_and_last_name_or_from_the_address() {
+        let person = |name: &str| Person { name: name.into(), email: "zoe@example.org".into(), role: "member" };
+        assert_eq!(person("Ada King Lovelace").initials(), "AL");
+        assert_eq!(person("ñandú").initials(), "Ñ");
+        assert_eq!(person(" ").initials(), "Z");
+    }
+
+    #[test]
+    fn an_unknown_theme_is_as_the_machine_is_set() {
+        assert_eq!(Theme::from_name(Some("dark")), Theme::Dark);
+        assert_eq!(Theme::from_name(Some("\"><script>")), Theme::Auto);
+        assert_eq!(Theme::from_name(None), Theme::Auto);
+    }
+}
