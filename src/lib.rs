@@ -35,6 +35,7 @@
 //! cli → app
 //! ```
 
+pub mod accounts;
 pub mod agents;
 pub mod audit;
 pub mod config;

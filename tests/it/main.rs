@@ -1,6 +1,7 @@
 //! Integration tests: one binary, one real PostgreSQL for the whole run, a database of its own for each test.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod accounts;
 mod audit;
 mod config;
 mod external;
