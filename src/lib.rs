@@ -40,6 +40,7 @@ pub mod agents;
 pub mod audit;
 pub mod config;
 pub mod db;
+pub mod egress;
 pub mod http;
 pub mod jobs;
 pub mod models;

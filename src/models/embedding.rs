@@ -34,3 +34,13 @@ pub trait EmbeddingModel: Send + Sync + 'static {
         vectors.pop().ok_or_else(|| ModelError::Server { message: "no vector came back".to_owned() })
     }
 }
+
+/// Makes a vector's length 1, so that the inner product of two is their cosine. Zeros stay zeros.
+pub(super) fn normalise(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length > 0.0 {
+        for value in vector {
+            *value /= length;
+        }
+    }
+}

@@ -9,6 +9,8 @@ mod harness;
 mod http;
 mod isolation;
 mod jobs;
+mod models;
+mod ollama_stand_in;
 mod supervisor;
 mod tenants;
 mod visitor;
