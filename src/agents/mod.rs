@@ -1,3 +1,231 @@
 //! Agents: who they are (SOUL), what they may do (tools), and how a question becomes an answer (the run).
+//!
+//! ```text
+//! ask ─ run ─ steps ─┬─ prompt ─ fence              what a model is asked
+//!                    ├─ calls ─ registry ─ schema   what it may call
+//!                    └─ record                      what is written down
+//!      answer: citations ─ marks, lexical;  quoting;  markdown
+//!      kept in: conversation ─ store;  watched through: event;  stopped through: in_flight
+//! ```
 
+mod calls;
+mod citations;
+mod conversation;
+mod event;
+mod fence;
+pub mod http;
+mod in_flight;
+mod lexical;
+pub mod markdown;
+mod marks;
+mod prompt;
+mod quoting;
+mod record;
+mod registry;
+mod run;
+mod schema;
+pub mod soul;
+mod steps;
+mod store;
 pub mod tool;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::stream::BoxStream;
+use serde_json::json;
+
+use crate::{
+    audit::Actor,
+    db::TenantDb,
+    models::router::Router,
+    support::{
+        Error, Kind, Result,
+        clock::SharedClock,
+        ids::{ConversationId, MessageId, RunId, UserId},
+    },
+};
+
+pub use citations::Citation;
+pub use conversation::{Author, Conversation, ConversationSummary, MessageState, StoredMessage};
+pub use event::{Answer, RunEvent, ToolCallSummary};
+use in_flight::InFlight;
+use record::Recorder;
+use registry::Tools;
+use run::{Job, Shared};
+use soul::{AgentInfo, Profile};
+use tool::{Retriever, Tool};
+
+/// The most characters of a question.
+const QUESTION_CHARACTERS: usize = 8_000;
+/// The most messages of a conversation that are read back.
+const MESSAGES: i64 = 200;
+/// How long a run may take, a cold model's load included.
+const PATIENCE: Duration = Duration::from_mins(15);
+/// How long a shutdown waits for stopped runs to be stored.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// The agents of the appliance. Cheap to clone.
+#[derive(Clone)]
+pub struct Agents {
+    shared: Arc<Shared>,
+    clock: SharedClock,
+    profiles: Arc<[Profile]>,
+}
+
+/// A question to an agent.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The agent: `atlas`.
+    pub agent: String,
+    /// What is asked.
+    pub question: String,
+    /// The conversation that it continues; `None` begins one.
+    pub conversation: Option<ConversationId>,
+    /// In whose name, for the audit log.
+    pub actor: Actor,
+    /// Whose conversation it is; `None` at the command line.
+    pub user: Option<UserId>,
+}
+
+/// A question that is being answered.
+pub struct Run {
+    /// The run.
+    pub id: RunId,
+    /// The conversation that it belongs to.
+    pub conversation: ConversationId,
+    /// What happens, ending with `Finished` or `Failed`. Dropping it stops the run; what there was until then is stored.
+    pub events: BoxStream<'static, RunEvent>,
+}
+
+impl Agents {
+    /// Agents that ask the models of `router`, find passages with `retriever` and may call `tools`.
+    pub fn new(router: Router, retriever: Arc<dyn Retriever>, tools: Vec<Arc<dyn Tool>>, clock: SharedClock) -> Self {
+        let shared =
+            Shared { router, retriever, tools: Tools::new(tools), in_flight: InFlight::new(), patience: PATIENCE };
+        Self { shared: Arc::new(shared), clock, profiles: Arc::new([soul::atlas()]) }
+    }
+
+    /// The same agents, whose runs may take so long and no longer.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        let Shared { router, retriever, tools, in_flight, .. } = &*self.shared;
+        let (router, retriever, tools, in_flight) =
+            (router.clone(), retriever.clone(), tools.clone(), in_flight.clone());
+        Self { shared: Arc::new(Shared { router, retriever, tools, in_flight, patience }), ..self }
+    }
+
+    /// The agents that can be asked.
+    pub fn agents(&self) -> Vec<AgentInfo> {
+        self.profiles.iter().map(|profile| profile.info.clone()).collect()
+    }
+
+    /// Takes a question and begins to answer it.
+    ///
+    /// # Errors
+    /// `Invalid` without a question, `TooLarge` for a very long one, `NotFound` when the agent does not exist or the
+    /// conversation is not that person's, `Conflict` while an answer in that conversation is being written.
+    pub async fn ask(&self, db: &TenantDb, ask: Ask) -> Result<Run> {
+        let started = Instant::now();
+        let profile = self.profiles.iter().find(|profile| profile.info.id == ask.agent);
+        let profile = profile.ok_or_else(|| Error::not_found("the agent").remedy("ask `atlas`"))?.clone();
+        let question = checked_question(&ask.question)?;
+        let run = RunId::generate();
+        let id = ask.conversation.unwrap_or_else(ConversationId::generate);
+        let place = self.shared.in_flight.enter(db.tenant().clone(), ask.user, id, run)?;
+
+        let messages = if ask.conversation.is_some() {
+            let known = store::conversation(db, ask.user, id, MESSAGES).await?;
+            known.ok_or_else(|| Error::not_found("the conversation"))?.messages
+        } else {
+            let title = conversation::title(&question);
+            store::insert_conversation(db, id, ask.user, profile.info.id, &title, self.clock.now()).await?;
+            Vec::new()
+        };
+        let query = conversation::search_query(&question, &messages);
+        let history = conversation::history(&messages);
+        let recorder = Recorder { db: db.clone(), clock: self.clock.clone(), run, agent: profile.info.id.to_owned() };
+        let detail = json!({
+            "question": question, "conversation": id, "search_query": query, "history_messages": history.len(),
+        });
+        recorder.note_by(ask.actor.clone(), "run.started", Some(profile.info.id), detail).await?;
+        self.store_question(db, id, run, &question).await?;
+
+        let (sender, events) = event::queue();
+        sender.send(RunEvent::Started { run, conversation: id });
+        let job = Job { recorder, conversation: id, profile, question, query, history, started, actor: ask.actor };
+        let shared = self.shared.clone();
+        tokio::spawn(async move { run::drive(&shared, job, sender, place).await });
+        Ok(Run { id: run, conversation: id, events })
+    }
+
+    /// Stops a run of that person in that tenant. Its stream ends with `Failed`, and what was written is kept. False when
+    /// there is no such run (any more).
+    pub fn cancel(&self, db: &TenantDb, user: Option<UserId>, run: RunId) -> bool {
+        self.shared.in_flight.stop(db.tenant(), user, run)
+    }
+
+    /// Stops all runs, takes no more, and waits until what was written is stored.
+    pub async fn shutdown(&self) {
+        if !self.shared.in_flight.close(CLOSING).await {
+            tracing::warn!("some runs could not be stored before the shutdown");
+        }
+    }
+
+    /// A person's conversations, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn conversations(&self, db: &TenantDb, user: UserId) -> Result<Vec<ConversationSummary>> {
+        store::conversations(db, user).await
+    }
+
+    /// A person's conversation with its newest messages; `None` when there is none or it is somebody else's.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn conversation(&self, db: &TenantDb, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
+        store::conversation(db, Some(user), id, MESSAGES).await
+    }
+
+    async fn store_question(
+        &self,
+        db: &TenantDb,
+        conversation: ConversationId,
+        run: RunId,
+        question: &str,
+    ) -> Result<()> {
+        let message = StoredMessage {
+            id: MessageId::generate(),
+            author: Author::User,
+            state: MessageState::Complete,
+            text: question.to_owned(),
+            citations: Vec::new(),
+            tool_calls: Vec::new(),
+            model: None,
+            quoting: false,
+            problem: None,
+            run,
+            duration_ms: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            created_at: self.clock.now(),
+        };
+        let stored = store::insert_message(db, conversation, &message).await?;
+        stored.then_some(()).ok_or_else(|| Error::not_found("the conversation"))
+    }
+}
+
+fn checked_question(question: &str) -> Result<String> {
+    let question = question.replace('\0', "").trim().to_owned();
+    if question.is_empty() {
+        return Err(Error::invalid("there is no question"));
+    }
+    if question.chars().count() > QUESTION_CHARACTERS {
+        let message = format!("the question is longer than {QUESTION_CHARACTERS} characters");
+        return Err(Error::new(Kind::TooLarge, message).remedy("put the long part into a document and ask about it"));
+    }
+    Ok(question)
+}

@@ -7,7 +7,10 @@ use serde_json::Value;
 use crate::{
     db::TenantDb,
     models::chat::ToolSpec,
-    support::{Result, ids::{DocumentId, PassageId, RunId}},
+    support::{
+        Result,
+        ids::{DocumentId, PassageId, RunId},
+    },
 };
 
 /// In whose name and for which run a tool is called.
@@ -43,9 +46,10 @@ pub struct Source {
 pub struct ToolOutput {
     /// What happened, in a few words for a person: `3 passages`.
     pub summary: String,
-    /// What the model reads.
+    /// What the model reads if there are no `sources`; the audit log has it in any case.
     pub content: Value,
-    /// Passages that the answer may cite; the run numbers them.
+    /// Passages that the answer may cite. The run numbers them, fences them and gives them to the model in place of
+    /// `content`. Where a tool takes a `passage_id`, the model may give such a number, and the tool gets the id.
     pub sources: Vec<Source>,
 }
 

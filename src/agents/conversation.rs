@@ -1,0 +1,220 @@
+//! Conversations: what was asked and answered, kept for the person and, within limits, for the model.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{citations::Citation, event::ToolCallSummary, lexical, markdown, marks};
+use crate::{
+    models::chat::{Message, Speaker},
+    support::ids::{ConversationId, MessageId, RunId, UserId},
+};
+
+/// The most characters of a title.
+const TITLE_CHARACTERS: usize = 60;
+
+/// A conversation in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConversationSummary {
+    /// The conversation.
+    pub id: ConversationId,
+    /// Its first question, shortened.
+    pub title: String,
+    /// The agent that it began with.
+    pub agent: String,
+    /// When the newest message was written.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A conversation with its messages.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Conversation {
+    /// The conversation.
+    pub id: ConversationId,
+    /// Whose it is; `None` for one from the command line.
+    pub user: Option<UserId>,
+    /// Its first question, shortened.
+    pub title: String,
+    /// The agent that it began with.
+    pub agent: String,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When the newest message was written.
+    pub updated_at: DateTime<Utc>,
+    /// What was said, oldest first.
+    pub messages: Vec<StoredMessage>,
+}
+
+/// Whose words a message has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Author {
+    /// The person's.
+    User,
+    /// The agent's.
+    Agent,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// It is whole.
+    Complete,
+    /// It was stopped; the text is what there was until then.
+    Stopped,
+    /// It failed; the text is what there was until then.
+    Failed,
+}
+
+/// A message of a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StoredMessage {
+    /// The message.
+    pub id: MessageId,
+    /// Whose words it has.
+    pub author: Author,
+    /// What became of it.
+    pub state: MessageState,
+    /// Markdown with marks for an agent's, plain text for a person's.
+    pub text: String,
+    /// What the marks mean, by number.
+    pub citations: Vec<Citation>,
+    /// The calls of tools that led to it.
+    pub tool_calls: Vec<ToolCallSummary>,
+    /// The model that wrote it.
+    pub model: Option<String>,
+    /// Whether it consists of quotations because no model was usable.
+    pub quoting: bool,
+    /// Why it was stopped or failed, in a sentence.
+    pub problem: Option<String>,
+    /// The run that it belongs to.
+    pub run: RunId,
+    /// How long the run took; 0 for a question.
+    pub duration_ms: u64,
+    /// Tokens of all prompts of the run.
+    pub prompt_tokens: u32,
+    /// Tokens that the model wrote.
+    pub completion_tokens: u32,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+}
+
+impl StoredMessage {
+    /// The text as HTML that may stand in a page.
+    pub fn html(&self) -> String {
+        match self.author {
+            Author::User => markdown::render_plain(&self.text),
+            Author::Agent => markdown::render(&self.text, &self.citations),
+        }
+    }
+}
+
+/// A title out of the first question.
+pub(super) fn title(question: &str) -> String {
+    let line = question.split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some((end, _)) = line.char_indices().nth(TITLE_CHARACTERS) else { return line };
+    let cut = &line[..end];
+    let cut = cut.rfind(' ').filter(|space| *space > end / 2).map_or(cut, |space| &cut[..space]);
+    format!("{}…", cut.trim_end_matches([',', ';', ':', '.', ' ']))
+}
+
+/// The messages as a model reads them: questions with their answers, marks taken out, since their numbers mean other
+/// passages now. A question that got no answer is left out, and so are quotations: the model did not say them.
+pub(super) fn history(messages: &[StoredMessage]) -> Vec<Message> {
+    let mut history = Vec::new();
+    for pair in messages.windows(2) {
+        let [question, answer] = pair else { continue };
+        if question.author == Author::User
+            && answer.author == Author::Agent
+            && !answer.quoting
+            && !answer.text.trim().is_empty()
+        {
+            history.push(Message::new(Speaker::User, question.text.clone()));
+            history.push(Message::new(Speaker::Assistant, marks::without_marks(&answer.text)));
+        }
+    }
+    history
+}
+
+/// What to search for when the search is made from the question alone.
+///
+/// A question that leans on the one before it ("and for part-timers?", "how long is it?") finds little by its own words, so
+/// the previous question goes with it. It is taken to lean when it has fewer than three words that carry meaning, or
+/// contains a word that points back. That is a guess from the outside of the words; a model that rewrites the question
+/// will do better.
+pub(super) fn search_query(question: &str, messages: &[StoredMessage]) -> String {
+    let previous = messages.iter().rev().find(|message| message.author == Author::User);
+    match previous {
+        Some(previous) if leans_back(question) => format!("{} {question}", previous.text),
+        _ => question.to_owned(),
+    }
+}
+
+fn leans_back(question: &str) -> bool {
+    const POINTING: &[&str] = &[
+        "it", "its", "that", "this", "these", "those", "they", "them", "their", "he", "him", "his", "she", "her",
+        "there", "then", "former", "latter", "same", "instead", "else",
+    ];
+    let words: Vec<_> = question.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
+    lexical::content_words(question).len() < 3
+        || words.iter().any(|word| POINTING.contains(&word.as_str()))
+        || words.first().is_some_and(|word| matches!(word.as_str(), "and" | "but" | "or" | "also"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(author: Author, text: &str) -> StoredMessage {
+        StoredMessage {
+            id: MessageId::generate(),
+            author,
+            state: MessageState::Complete,
+            text: text.to_owned(),
+            citations: Vec::new(),
+            tool_calls: Vec::new(),
+            model: None,
+            quoting: false,
+            problem: None,
+            run: RunId::generate(),
+            duration_ms: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_title_is_the_first_question_cut_at_a_word() {
+        assert_eq!(title("  How long\nis leave? "), "How long is leave?");
+        let long = title("What does the travel policy say about trains, planes and cars that are hired abroad?");
+        assert_eq!(long, "What does the travel policy say about trains, planes and…");
+        assert_eq!(title(&"x".repeat(100)).chars().count(), TITLE_CHARACTERS + 1);
+    }
+
+    #[test]
+    fn history_has_answered_questions_without_marks_and_quotations() {
+        let mut quoted = message(Author::Agent, "> “x” [1]");
+        quoted.quoting = true;
+        let messages = [
+            message(Author::User, "one"),
+            message(Author::Agent, "Four weeks [1]."),
+            message(Author::User, "never answered"),
+            message(Author::User, "two"),
+            quoted,
+        ];
+        let history: Vec<_> = history(&messages).into_iter().map(|message| message.text).collect();
+        assert_eq!(history, ["one", "Four weeks."]);
+    }
+
+    #[test]
+    fn a_question_that_leans_back_takes_the_previous_one_along() {
+        let messages = [message(Author::User, "How long is parental leave?"), message(Author::Agent, "Sixteen weeks.")];
+        for leaning in ["And for part-time workers in the Berlin office?", "Is it paid?", "Who decides?"] {
+            assert_eq!(search_query(leaning, &messages), format!("How long is parental leave? {leaning}"));
+        }
+        let own = "What does the travel policy say about hired cars?";
+        assert_eq!(search_query(own, &messages), own);
+        assert_eq!(search_query("Is it paid?", &[]), "Is it paid?");
+    }
+}

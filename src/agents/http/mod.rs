@@ -1,0 +1,174 @@
+//! The chat: its pages, which work without script, and its API.
+
+mod api;
+mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use askama::Template;
+use async_trait::async_trait;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
+use futures::StreamExt;
+use serde::Deserialize;
+
+pub use api::{ask, cancel_run, list_conversations};
+use view::{Example, Listed, Turn};
+
+use super::{Agents, Ask, Conversation};
+use crate::{
+    accounts::http::InTenant,
+    audit::Actor,
+    db::TenantDb,
+    http::{
+        self,
+        context::RequestContext,
+        extract::{Form, Path, Query},
+        frame::{Frame, Section},
+    },
+    support::{Error, Result, clock::SharedClock, ids::ConversationId},
+};
+
+/// The agent that answers unless another is asked for.
+const AGENT: &str = "atlas";
+
+/// How long a form without script waits for the answer. After that it is shown the conversation as it is, and the run
+/// goes on; shorter than the deadline of a request.
+const FORM_PATIENCE: Duration = Duration::from_secs(50);
+
+/// What the handlers of the chat need.
+#[derive(Clone)]
+pub struct ChatState {
+    /// The use cases.
+    pub agents: Agents,
+    /// What there is to ask about.
+    pub shelf: Arc<dyn Shelf>,
+    /// The time.
+    pub clock: SharedClock,
+}
+
+/// What an empty conversation says about the knowledge base. It is told in `app`; agents do not know the knowledge base.
+#[async_trait]
+pub trait Shelf: Send + Sync + 'static {
+    /// How many documents can be searched, and the titles of the newest few.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn shelf(&self, db: &TenantDb) -> Result<(usize, Vec<String>)>;
+}
+
+/// The chat, with a conversation or before there is one.
+#[derive(Template)]
+#[template(path = "chat.html", config = "web/askama.toml")]
+struct ChatPage {
+    frame: Frame,
+    /// The conversation's id; empty before there is one.
+    conversation: String,
+    conversations: Vec<Listed>,
+    turns: Vec<Turn>,
+    /// Whether the last question has no answer yet.
+    waiting: bool,
+    /// How many documents can be asked about.
+    documents: usize,
+    examples: Vec<Example>,
+    /// What stands in the box already.
+    draft: String,
+}
+
+/// `?ask=`
+#[derive(Deserialize)]
+pub struct Proposal {
+    /// A question to put into the box.
+    #[serde(default)]
+    ask: String,
+}
+
+/// `GET /`: the chat is where people start.
+pub async fn show_start() -> Redirect {
+    Redirect::to("/chat")
+}
+
+/// `GET /chat`
+pub async fn show_new_chat(
+    State(state): State<ChatState>,
+    context: RequestContext,
+    tenant: InTenant,
+    Query(proposal): Query<Proposal>,
+) -> Result<Response> {
+    let summaries = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
+    let (documents, titles) = state.shelf.shelf(&tenant.db).await?;
+    http::page(&ChatPage {
+        frame: tenant.signed_in.frame(&context, "New conversation", Section::Chat),
+        conversation: String::new(),
+        conversations: view::list(summaries, None, state.clock.now()),
+        turns: Vec::new(),
+        waiting: false,
+        documents,
+        examples: view::examples(&titles),
+        draft: proposal.ask,
+    })
+}
+
+/// `GET /chat/{conversation}`
+pub async fn show_conversation(
+    State(state): State<ChatState>,
+    context: RequestContext,
+    tenant: InTenant,
+    Path(id): Path<ConversationId>,
+) -> Result<Response> {
+    let conversation = find(&state, &tenant, id).await?;
+    let summaries = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
+    let now = state.clock.now();
+    let turns = view::turns(&conversation, now);
+    http::page(&ChatPage {
+        frame: tenant.signed_in.frame(&context, &conversation.title, Section::Chat),
+        conversation: id.to_string(),
+        conversations: view::list(summaries, Some(id), now),
+        waiting: turns.last().is_some_and(|turn| turn.answer.is_none()),
+        turns,
+        documents: 0,
+        examples: Vec::new(),
+        draft: String::new(),
+    })
+}
+
+/// A question as a form sends it.
+#[derive(Deserialize)]
+pub struct Question {
+    question: String,
+    conversation: Option<ConversationId>,
+}
+
+/// `POST /chat`: a question from a browser without script. The answer is on the page that it is sent to.
+pub async fn ask_by_form(
+    State(state): State<ChatState>,
+    tenant: InTenant,
+    Form(form): Form<Question>,
+) -> Result<Response> {
+    let run = start(&state, &tenant, AGENT, form.question, form.conversation).await?;
+    let conversation = run.conversation;
+    // On its own, so that the run goes on when patience ends: dropping the events would stop it.
+    let drained = tokio::spawn(run.events.for_each(|_| std::future::ready(())));
+    let _ = tokio::time::timeout(FORM_PATIENCE, drained).await;
+    Ok(Redirect::to(&format!("/chat/{conversation}")).into_response())
+}
+
+async fn find(state: &ChatState, tenant: &InTenant, id: ConversationId) -> Result<Conversation> {
+    let found = state.agents.conversation(&tenant.db, tenant.signed_in.user.id, id).await?;
+    found.ok_or_else(|| Error::not_found("the conversation"))
+}
+
+async fn start(
+    state: &ChatState,
+    tenant: &InTenant,
+    agent: &str,
+    question: String,
+    conversation: Option<ConversationId>,
+) -> Result<super::Run> {
+    let user = tenant.signed_in.user.id;
+    let ask =
+        Ask { agent: agent.to_owned(), question, conversation, actor: Actor::User { id: user }, user: Some(user) };
+    state.agents.ask(&tenant.db, ask).await
+}

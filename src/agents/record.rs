@@ -1,0 +1,130 @@
+//! What a run writes into the audit log: enough to read it back exactly.
+//!
+//! | action | subject | detail |
+//! |---|---|---|
+//! | `run.started` | the agent | the question, the conversation, what will be searched for |
+//! | `knowledge.searched` | | a search made for the model: query, passages, time |
+//! | `model.called` | the model | the whole request, what it could do, who was asked before in vain, the whole answer, tokens, times |
+//! | `model.failed` | | the request and everybody who was asked in vain |
+//! | `tool.called` | the tool | arguments, what came back, passages with their numbers, time |
+//! | `run.finished` | the agent | the answer as it was shown, citations, what was dropped from it |
+//! | `run.failed`, `run.stopped` | the agent | why, and what there was until then |
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use serde_json::{Value, json};
+
+use super::prompt::{Mode, Prepared};
+use crate::{
+    audit::{self, Actor, NewEntry},
+    db::TenantDb,
+    models::{
+        chat::{Capabilities, Finish, ToolCall},
+        router::Attempt,
+    },
+    support::{Result, clock::SharedClock, ids::RunId},
+};
+
+/// Writes the entries of one run.
+#[derive(Clone)]
+pub(super) struct Recorder {
+    pub(super) db: TenantDb,
+    pub(super) clock: SharedClock,
+    pub(super) run: RunId,
+    pub(super) agent: String,
+}
+
+impl Recorder {
+    /// Writes what the agent did.
+    pub(super) async fn note(&self, action: &'static str, subject: Option<&str>, detail: Value) -> Result<()> {
+        self.note_by(Actor::Agent { name: self.agent.clone() }, action, subject, detail).await
+    }
+
+    /// Writes what somebody did.
+    pub(super) async fn note_by(
+        &self,
+        actor: Actor,
+        action: &'static str,
+        subject: Option<&str>,
+        detail: Value,
+    ) -> Result<()> {
+        let entry = NewEntry { actor, action, run: Some(self.run), subject: subject.map(str::to_owned), detail };
+        audit::append(&self.db, &*self.clock, entry).await.map(|_| ())
+    }
+}
+
+/// A call of a model while it goes on, kept so that it can be written down even when it is cut off.
+pub(super) struct ModelCall {
+    step: usize,
+    started: Instant,
+    asked: Mutex<Option<(Capabilities, Prepared)>>,
+    thinking: Mutex<String>,
+}
+
+impl ModelCall {
+    pub(super) fn begin(step: usize) -> Self {
+        Self { step, started: Instant::now(), asked: Mutex::default(), thinking: Mutex::default() }
+    }
+
+    /// A model is asked this; the last one asked is the one that answers.
+    pub(super) fn asks(&self, capabilities: Capabilities, prepared: Prepared) {
+        *lock(&self.asked) = Some((capabilities, prepared));
+    }
+
+    pub(super) fn thinks(&self, text: &str) {
+        lock(&self.thinking).push_str(text);
+    }
+
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        elapsed_ms(self.started)
+    }
+
+    /// What is written down about it. `outcome` is `answered`, `failed` or `stopped`.
+    pub(super) fn detail(&self, outcome: &str, end: &CallEnd<'_>) -> Value {
+        let asked = lock(&self.asked);
+        let prepared = asked.as_ref().map(|(_, prepared)| prepared);
+        json!({
+            "step": self.step,
+            "mode": asked.as_ref().map(|(capabilities, _)| match Mode::of(*capabilities) {
+                Mode::Tools => "tools",
+                Mode::Reading => "reading",
+                Mode::Small => "small",
+            }),
+            "capabilities": asked.as_ref().map(|(capabilities, _)| capabilities),
+            "request": prepared.map(|prepared| &prepared.request),
+            "history_dropped": prepared.map(|prepared| prepared.history_dropped),
+            "results_cut": prepared.map(|prepared| prepared.results_cut),
+            "attempts": end.attempts,
+            "outcome": outcome,
+            "error": end.error,
+            "text": end.text,
+            "thinking": *lock(&self.thinking),
+            "tool_calls": end.tool_calls,
+            "finish": end.finish,
+            "first_piece_ms": end.first_piece_ms,
+            "duration_ms": self.elapsed_ms(),
+        })
+    }
+}
+
+/// How a call of a model ended.
+#[derive(Default)]
+pub(super) struct CallEnd<'a> {
+    pub(super) attempts: &'a [Attempt],
+    pub(super) error: Option<String>,
+    pub(super) text: &'a str,
+    pub(super) tool_calls: &'a [ToolCall],
+    pub(super) finish: Option<&'a Finish>,
+    pub(super) first_piece_ms: Option<u64>,
+}
+
+pub(super) fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

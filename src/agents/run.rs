@@ -1,0 +1,282 @@
+//! A run from its first entry to its last: it works, or is stopped, or fails, and whichever it is, the conversation and
+//! the audit log have it in the end.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{
+    citations::{self, Citation, Resolved},
+    conversation::{Author, MessageState, StoredMessage},
+    event::{Answer, EventSender, RunEvent},
+    in_flight::{InFlight, Place},
+    markdown, quoting,
+    record::{Recorder, elapsed_ms, lock},
+    registry::Tools,
+    soul::Profile,
+    steps::{Bench, Ending, Given, Progress},
+    store,
+    tool::{Retriever, ToolContext},
+};
+use crate::{
+    audit::Actor,
+    models::{
+        chat::Message,
+        router::{self, Router},
+    },
+    support::{
+        Error, Result,
+        ids::{ConversationId, MessageId},
+    },
+};
+
+/// The model's name under an answer that consists of quotations.
+const QUOTING: &str = "quoting";
+
+/// What all runs share.
+pub(super) struct Shared {
+    pub(super) router: Router,
+    pub(super) retriever: std::sync::Arc<dyn Retriever>,
+    pub(super) tools: Tools,
+    pub(super) in_flight: InFlight,
+    /// How long a run may take.
+    pub(super) patience: Duration,
+}
+
+/// One question that is to be answered.
+pub(super) struct Job {
+    pub(super) recorder: Recorder,
+    pub(super) conversation: ConversationId,
+    pub(super) profile: Profile,
+    pub(super) question: String,
+    pub(super) query: String,
+    pub(super) history: Vec<Message>,
+    pub(super) started: Instant,
+    /// Who asked, for the entry that says who stopped it.
+    pub(super) actor: Actor,
+}
+
+/// Why a run was cut off.
+enum CutOff {
+    /// The person stopped it.
+    Stopped,
+    /// Nobody was watching any more.
+    ReaderLeft,
+    /// The process ends.
+    Shutdown,
+    /// It took too long.
+    TookTooLong,
+}
+
+/// Answers the question. Never fails: what goes wrong is told to the reader, stored and logged.
+pub(super) async fn drive(shared: &Shared, job: Job, events: EventSender, place: Place) {
+    let mut progress = Progress::default();
+    let last = match work(shared, &job, &events, &place, &mut progress).await {
+        Ok(event) => event,
+        Err(error) => {
+            tracing::error!(run = %job.recorder.run, tenant = %job.recorder.db.tenant(), error = ?error, "a run failed");
+            job.fail(&mut progress, error.message(), error.remedy_text()).await
+        }
+    };
+    // The run is over for everybody before its reader hears of it, so that the next question finds the way free.
+    drop(place);
+    events.send(last);
+}
+
+async fn work(
+    shared: &Shared,
+    job: &Job,
+    events: &EventSender,
+    place: &Place,
+    progress: &mut Progress,
+) -> Result<RunEvent> {
+    let context = ToolContext { db: job.recorder.db.clone(), run: job.recorder.run, agent: job.recorder.agent.clone() };
+    let today = job.recorder.clock.now().format("%A, %-d %B %Y").to_string();
+    let bench = Bench {
+        router: &shared.router,
+        retriever: &*shared.retriever,
+        tools: &shared.tools,
+        context: &context,
+        recorder: &job.recorder,
+        events,
+        profile: &job.profile,
+        question: &job.question,
+        query: &job.query,
+        history: &job.history,
+        today: &today,
+    };
+    let reader_left = events.reader_left();
+    let ending = tokio::select! {
+        biased;
+        () = place.stop.cancelled() => Err(if shared.in_flight.is_closing() { CutOff::Shutdown } else { CutOff::Stopped }),
+        () = reader_left.cancelled() => Err(CutOff::ReaderLeft),
+        () = tokio::time::sleep(shared.patience) => Err(CutOff::TookTooLong),
+        ending = bench.work(progress) => Ok(ending?),
+    };
+    match ending {
+        Ok(Ending::Answered { given }) => job.answered(&bench, given, progress).await,
+        Ok(Ending::NoModel) => job.quote(&bench, progress).await,
+        Ok(Ending::Broken(error)) => {
+            let model = progress.model.clone().unwrap_or_default();
+            let message = format!("{model} failed in the middle of its answer: {error}");
+            let remedy = router::remedy(&error).unwrap_or_else(|| "ask again".to_owned());
+            Ok(job.fail(progress, &message, Some(&remedy)).await)
+        }
+        Err(CutOff::TookTooLong) => {
+            let message = format!(
+                "the answer took longer than {} minutes and was stopped",
+                shared.patience.as_secs().div_ceil(60)
+            );
+            Ok(job.fail(progress, &message, Some("ask something narrower, or use a faster model")).await)
+        }
+        Err(cut_off) => job.stopped(&cut_off, progress).await,
+    }
+}
+
+impl Job {
+    async fn answered(&self, bench: &Bench<'_>, given: Option<Given>, progress: &Progress) -> Result<RunEvent> {
+        let mut resolved = citations::resolve(progress.text.trim(), lock(&progress.sources).all());
+        if let Some(Given { passages, small }) = given {
+            let found = progress.retrieved.get().map_or(&[][..], Vec::as_slice);
+            if resolved.citations.is_empty() {
+                let shown: Vec<_> = found.iter().filter(|found| passages.contains(&found.number)).cloned().collect();
+                let attached = citations::attach(&resolved.text, &self.question, &shown);
+                resolved = Resolved { invented: resolved.invented, ..attached };
+            }
+            if small {
+                let words = self.words_beside(&mut resolved.citations, found);
+                bench.events.send(RunEvent::Text { text: words.clone() });
+                resolved.text.push_str(&words);
+            }
+        }
+        let model = progress.model.clone().unwrap_or_default();
+        self.finish(resolved, model, false, progress).await
+    }
+
+    /// What stands under a small model's answer: that no passage bears it out, if so, and what the best one says.
+    fn words_beside(&self, citations: &mut Vec<Citation>, found: &[Citation]) -> String {
+        let mut words = String::new();
+        if citations.is_empty() {
+            words.push_str("\n\n");
+            words.push_str(include_str!("prompts/unsupported.md").trim());
+        }
+        let quoted = quoting::beside(&self.question, found, citations);
+        words.push_str(&quoted.unwrap_or_default());
+        words
+    }
+
+    async fn quote(&self, bench: &Bench<'_>, progress: &Progress) -> Result<RunEvent> {
+        let found = bench.retrieved(&progress.sources, &progress.retrieved).await?;
+        let quoting::Quotation { text, citations } = quoting::quote(&self.question, found);
+        bench.events.send(RunEvent::Text { text: text.clone() });
+        self.finish(Resolved { text, citations, invented: Vec::new() }, QUOTING.to_owned(), true, progress).await
+    }
+
+    async fn finish(&self, resolved: Resolved, model: String, quoting: bool, progress: &Progress) -> Result<RunEvent> {
+        let Resolved { text, citations, invented } = resolved;
+        let mut message = self.message(MessageState::Complete, text, citations, progress);
+        message.model = Some(model.clone());
+        message.quoting = quoting;
+        self.store(&message).await?;
+        let mut detail = outcome(&message);
+        detail["invented_marks"] = json!(invented);
+        self.recorder.note("run.finished", Some(&self.recorder.agent), detail).await?;
+        Ok(RunEvent::Finished(Answer {
+            run_id: self.recorder.run,
+            html: markdown::render(&message.text, &message.citations),
+            answer: message.text,
+            citations: message.citations,
+            model,
+            quoting,
+            tool_calls: message.tool_calls,
+            duration_ms: message.duration_ms,
+            prompt_tokens: message.prompt_tokens,
+            completion_tokens: message.completion_tokens,
+        }))
+    }
+
+    async fn stopped(&self, cut_off: &CutOff, progress: &mut Progress) -> Result<RunEvent> {
+        let (actor, why) = match cut_off {
+            CutOff::Stopped => (self.actor.clone(), "the answer was stopped"),
+            CutOff::ReaderLeft => (self.actor.clone(), "the answer was stopped because nobody was reading it any more"),
+            CutOff::Shutdown | CutOff::TookTooLong => {
+                (Actor::System, "the answer was stopped because the appliance was shut down")
+            }
+        };
+        progress.record_cut_off(&self.recorder).await?;
+        let message = self.partial(MessageState::Stopped, why, progress);
+        self.store(&message).await?;
+        self.recorder.note_by(actor, "run.stopped", Some(&self.recorder.agent), outcome(&message)).await?;
+        let remedy =
+            (!message.text.is_empty()).then(|| "what was written until then is kept in the conversation".to_owned());
+        Ok(RunEvent::Failed { message: why.to_owned(), remedy })
+    }
+
+    /// Stores and logs a failure as far as that is possible: the database may be what failed.
+    async fn fail(&self, progress: &mut Progress, message: &str, remedy: Option<&str>) -> RunEvent {
+        let stored = async {
+            progress.record_cut_off(&self.recorder).await?;
+            let stored = self.partial(MessageState::Failed, message, progress);
+            self.store(&stored).await?;
+            self.recorder.note("run.failed", Some(&self.recorder.agent), outcome(&stored)).await
+        };
+        if let Err(error) = stored.await {
+            tracing::error!(run = %self.recorder.run, error = ?error, "a failed run could not be stored");
+        }
+        RunEvent::Failed { message: message.to_owned(), remedy: remedy.map(str::to_owned) }
+    }
+
+    fn partial(&self, state: MessageState, problem: &str, progress: &Progress) -> StoredMessage {
+        let Resolved { text, citations, .. } = citations::resolve(progress.partial(), lock(&progress.sources).all());
+        let mut message = self.message(state, text, citations, progress);
+        message.problem = Some(problem.to_owned());
+        message
+    }
+
+    fn message(
+        &self,
+        state: MessageState,
+        text: String,
+        citations: Vec<Citation>,
+        progress: &Progress,
+    ) -> StoredMessage {
+        StoredMessage {
+            id: MessageId::generate(),
+            author: Author::Agent,
+            state,
+            text,
+            citations,
+            tool_calls: progress.tool_calls.clone(),
+            model: progress.model.clone(),
+            quoting: false,
+            problem: None,
+            run: self.recorder.run,
+            duration_ms: elapsed_ms(self.started),
+            prompt_tokens: progress.prompt_tokens,
+            completion_tokens: progress.completion_tokens,
+            created_at: self.recorder.clock.now(),
+        }
+    }
+
+    async fn store(&self, message: &StoredMessage) -> Result<()> {
+        if store::insert_message(&self.recorder.db, self.conversation, message).await? {
+            Ok(())
+        } else {
+            Err(Error::not_found("the conversation"))
+        }
+    }
+}
+
+fn outcome(message: &StoredMessage) -> Value {
+    json!({
+        "state": message.state,
+        "problem": message.problem,
+        "answer": message.text,
+        "citations": message.citations,
+        "model": message.model,
+        "quoting": message.quoting,
+        "duration_ms": message.duration_ms,
+        "prompt_tokens": message.prompt_tokens,
+        "completion_tokens": message.completion_tokens,
+    })
+}

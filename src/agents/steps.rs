@@ -1,0 +1,336 @@
+//! The steps of a run: ask a model, call the tools that it wants, ask again; at most [`STEPS`] times.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use futures::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::{
+    citations::{Citation, Sources},
+    event::{EventSender, RunEvent, ToolCallSummary},
+    prompt::{self, Material, Mode},
+    record::{CallEnd, ModelCall, Recorder, elapsed_ms, lock},
+    registry::Tools,
+    soul::Profile,
+    tool::{Retriever, ToolContext},
+};
+use crate::{
+    models::{
+        chat::{ChatEvent, Message, ModelError, ToolCall, ToolSpec},
+        router::{Answering, Router},
+    },
+    support::{Error, Result},
+};
+
+/// The most rounds of a run. In the last one the model has no tools and must answer.
+pub(super) const STEPS: usize = 6;
+
+/// What a run works with.
+pub(super) struct Bench<'a> {
+    pub(super) router: &'a Router,
+    pub(super) retriever: &'a dyn Retriever,
+    pub(super) tools: &'a Tools,
+    pub(super) context: &'a ToolContext,
+    pub(super) recorder: &'a Recorder,
+    pub(super) events: &'a EventSender,
+    pub(super) profile: &'a Profile,
+    pub(super) question: &'a str,
+    /// What is searched for when the search is made for the model.
+    pub(super) query: &'a str,
+    pub(super) history: &'a [Message],
+    pub(super) today: &'a str,
+}
+
+/// What a run has come to; it stays readable when the run is cut off.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Every passage that appeared.
+    pub(super) sources: Mutex<Sources>,
+    /// What was found for the question itself, best first.
+    pub(super) retrieved: OnceCell<Vec<Citation>>,
+    /// What the model has written in this step.
+    pub(super) text: String,
+    /// What it wrote in earlier steps, beside its calls.
+    pub(super) earlier: String,
+    /// The model that was asked last.
+    pub(super) model: Option<String>,
+    pub(super) tool_calls: Vec<ToolCallSummary>,
+    pub(super) prompt_tokens: u32,
+    pub(super) completion_tokens: u32,
+    /// The call of a model that goes on.
+    pub(super) asking: Option<Arc<ModelCall>>,
+    /// The calls of tools that go on.
+    pub(super) calling: Vec<(ToolCall, Instant)>,
+    /// The calls of tools and their results, as the model reads them.
+    pub(super) turns: Vec<Message>,
+    /// The calls that have been made: tool and arguments.
+    pub(super) made: Vec<(String, Value)>,
+}
+
+/// How the steps ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The model has answered: `Progress::text`. `given` when the search was made for it.
+    Answered { given: Option<Given> },
+    /// No model was usable, or none wrote a word.
+    NoModel,
+    /// The model failed in the middle of its answer.
+    Broken(ModelError),
+}
+
+/// What a model that does not search was given.
+#[derive(Debug)]
+pub(super) struct Given {
+    /// The numbers of the passages.
+    pub(super) passages: Vec<u32>,
+    /// Whether the model is a small one.
+    pub(super) small: bool,
+}
+
+enum Reply {
+    NoModel,
+    Failed(ModelError),
+    Complete { given: Option<Given>, calls: Vec<ToolCall> },
+}
+
+impl Bench<'_> {
+    /// Goes through the steps.
+    ///
+    /// # Errors
+    /// When the database or the search fails; a model's failure is an [`Ending`].
+    pub(super) async fn work(&self, progress: &mut Progress) -> Result<Ending> {
+        let mut must_answer = false;
+        for step in 1..=STEPS {
+            let last = must_answer || step == STEPS;
+            match self.ask(step, last, progress).await? {
+                Reply::NoModel => return Ok(Ending::NoModel),
+                Reply::Failed(error) if progress.text.trim().is_empty() => {
+                    tracing::warn!(run = %self.context.run, %error, "a model failed before it wrote a word");
+                    return Ok(Ending::NoModel);
+                }
+                Reply::Failed(error) => return Ok(Ending::Broken(error)),
+                Reply::Complete { calls, given } if calls.is_empty() || last || given.is_some() => {
+                    if !progress.text.trim().is_empty() {
+                        return Ok(Ending::Answered { given });
+                    }
+                    if last {
+                        break;
+                    }
+                    // A model that says nothing at all is asked once more, without tools.
+                    must_answer = true;
+                }
+                Reply::Complete { calls, .. } => must_answer = self.call_tools(step, calls, progress).await?,
+            }
+        }
+        Ok(Ending::NoModel)
+    }
+
+    /// What is found for the question itself; the search is made once in a run.
+    pub(super) async fn retrieved<'p>(
+        &self,
+        sources: &Mutex<Sources>,
+        found: &'p OnceCell<Vec<Citation>>,
+    ) -> Result<&'p [Citation]> {
+        let citations = found.get_or_try_init(|| async {
+            let started = Instant::now();
+            let hits = self.retriever.retrieve(self.context, self.query, prompt::READING_PASSAGES).await?;
+            let numbered = lock(sources).add(hits);
+            let duration_ms = elapsed_ms(started);
+            let detail = json!({"query": self.query, "passages": numbered, "duration_ms": duration_ms});
+            self.recorder.note("knowledge.searched", None, detail).await?;
+            self.events.send(RunEvent::Retrieved { sources: numbered.clone(), duration_ms });
+            Ok::<_, Error>(numbered)
+        });
+        citations.await.map(Vec::as_slice)
+    }
+
+    /// Asks the chain of models once and reads the answer to its end.
+    async fn ask(&self, step: usize, last: bool, progress: &mut Progress) -> Result<Reply> {
+        let call = Arc::new(ModelCall::begin(step));
+        progress.asking = Some(call.clone());
+        if !progress.text.is_empty() {
+            let said = std::mem::take(&mut progress.text);
+            progress.earlier.push_str(&said);
+            progress.earlier.push_str("\n\n");
+        }
+        let specs = self.tools.specs();
+        let problem = Mutex::new(None);
+        let given = Mutex::new(Vec::new());
+        let Progress { sources, retrieved, turns, .. } = &*progress;
+        let answering = self.router.chat_prepared(
+            |capabilities| {
+                let (call, problem, given, specs) = (&call, &problem, &given, &specs);
+                async move {
+                    let passages = match Mode::of(capabilities) {
+                        Mode::Tools => &[],
+                        Mode::Reading | Mode::Small => {
+                            self.retrieved(sources, retrieved).await.unwrap_or_else(|error| {
+                                *lock(problem) = Some(error);
+                                &[]
+                            })
+                        }
+                    };
+                    let prepared = prompt::prepare(self.material(turns, passages, specs, last), capabilities);
+                    let request = prepared.request.clone();
+                    lock(given).clone_from(&prepared.passages);
+                    call.asks(capabilities, prepared);
+                    request
+                }
+                .boxed()
+            },
+            |model, event| self.before_the_first_word(&call, model, event),
+        );
+        let answering = answering.await;
+        if let Some(error) = lock(&problem).take() {
+            return Err(error);
+        }
+        match answering {
+            Ok(answering) => {
+                let given = std::mem::take(&mut *lock(&given));
+                self.read(&call, answering, given, progress).await
+            }
+            Err(no_model) => {
+                progress.asking = None;
+                let end =
+                    CallEnd { attempts: &no_model.attempts, error: Some(no_model.to_string()), ..CallEnd::default() };
+                self.recorder.note("model.failed", None, call.detail("failed", &end)).await?;
+                Ok(Reply::NoModel)
+            }
+        }
+    }
+
+    fn material<'m>(
+        &'m self,
+        turns: &'m [Message],
+        passages: &'m [Citation],
+        tools: &'m [ToolSpec],
+        last: bool,
+    ) -> Material<'m> {
+        Material {
+            profile: self.profile,
+            today: self.today,
+            question: self.question,
+            query: self.query,
+            history: self.history,
+            turns,
+            passages,
+            tools,
+            steps: STEPS - 1,
+            last,
+        }
+    }
+
+    fn before_the_first_word(&self, call: &ModelCall, model: &str, event: ChatEvent) {
+        match event {
+            ChatEvent::Loading => self.events.send(RunEvent::Loading { model: model.to_owned() }),
+            ChatEvent::Thinking(text) => {
+                call.thinks(&text);
+                self.events.send(RunEvent::Thinking { text });
+            }
+            ChatEvent::Text(_) | ChatEvent::ToolCall(_) | ChatEvent::Done(_) => {}
+        }
+    }
+
+    async fn read(
+        &self,
+        call: &ModelCall,
+        answering: Answering,
+        given: Vec<u32>,
+        progress: &mut Progress,
+    ) -> Result<Reply> {
+        let Answering { model, capabilities, mut stream, attempts, .. } = answering;
+        let first_piece_ms = call.elapsed_ms();
+        progress.model = Some(model.clone());
+        let (mut calls, mut ended) = (Vec::new(), None);
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(ChatEvent::Text(text)) => self.text(&text, progress),
+                Ok(ChatEvent::ToolCall(call)) => calls.push(self.named(call)),
+                Ok(ChatEvent::Done(finish)) => {
+                    ended = Some(Ok(finish));
+                    break;
+                }
+                Ok(event @ (ChatEvent::Loading | ChatEvent::Thinking(_))) => {
+                    self.before_the_first_word(call, &model, event);
+                }
+                Err(error) => {
+                    ended = Some(Err(error));
+                    break;
+                }
+            }
+        }
+        drop(stream);
+        let ended = ended.unwrap_or_else(|| Err(ModelError::Server { message: "the answer broke off".to_owned() }));
+        let finish = ended.as_ref().ok();
+        let end = CallEnd {
+            attempts: &attempts,
+            error: ended.as_ref().err().map(ToString::to_string),
+            text: &progress.text,
+            tool_calls: &calls,
+            finish,
+            first_piece_ms: Some(first_piece_ms),
+        };
+        let detail = call.detail(if finish.is_some() { "answered" } else { "failed" }, &end);
+        progress.prompt_tokens += finish.map_or(0, |finish| finish.prompt_tokens);
+        progress.completion_tokens += finish.map_or(0, |finish| finish.completion_tokens);
+        self.recorder.note("model.called", Some(&model), detail).await?;
+        progress.asking = None;
+        match ended {
+            Ok(_) => {
+                let mode = Mode::of(capabilities);
+                let given = (mode != Mode::Tools).then_some(Given { passages: given, small: mode == Mode::Small });
+                Ok(Reply::Complete { given, calls })
+            }
+            Err(error) => Ok(Reply::Failed(error)),
+        }
+    }
+
+    /// More of the answer. Blank lines before the first word are nobody's.
+    fn text(&self, text: &str, progress: &mut Progress) {
+        let text = text.replace('\0', "");
+        let text = if progress.text.is_empty() { text.trim_start() } else { &text };
+        if text.is_empty() {
+            return;
+        }
+        let break_before = progress.text.is_empty() && !progress.earlier.is_empty();
+        progress.text.push_str(text);
+        self.events.send(RunEvent::Text { text: format!("{}{text}", if break_before { "\n\n" } else { "" }) });
+    }
+
+    fn named(&self, call: ToolCall) -> ToolCall {
+        let name = self.tools.canonical_name(&call.name.replace('\0', ""));
+        let arguments = match call.arguments {
+            Value::Null => json!({}),
+            Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            other => other,
+        };
+        ToolCall { name, arguments, ..call }
+    }
+}
+
+impl Progress {
+    /// What was written until now: this step's text, or what came before it.
+    pub(super) fn partial(&self) -> &str {
+        if self.text.trim().is_empty() { self.earlier.trim() } else { self.text.trim() }
+    }
+
+    /// Writes down what was going on when the run was cut off.
+    pub(super) async fn record_cut_off(&mut self, recorder: &Recorder) -> Result<()> {
+        if let Some(call) = self.asking.take() {
+            let end = CallEnd { text: &self.text, ..CallEnd::default() };
+            recorder.note("model.called", self.model.as_deref(), call.detail("stopped", &end)).await?;
+        }
+        for (call, started) in std::mem::take(&mut self.calling) {
+            let detail = json!({
+                // It may have ended meanwhile, but its result was not used.
+                "id": call.id, "arguments": call.arguments, "outcome": "stopped", "duration_ms": elapsed_ms(started),
+            });
+            recorder.note("tool.called", Some(&call.name), detail).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! The tables `conversations` and `messages`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, types::Json};
+use uuid::Uuid;
+
+use super::{
+    citations::Citation,
+    conversation::{Author, Conversation, ConversationSummary, MessageState, StoredMessage},
+    event::ToolCallSummary,
+};
+use crate::{
+    db::TenantDb,
+    support::{
+        Result,
+        ids::{ConversationId, MessageId, RunId, UserId},
+    },
+};
+
+/// A person's conversations, the one last written to first; 200 at most.
+pub(super) async fn conversations(db: &TenantDb, user: UserId) -> Result<Vec<ConversationSummary>> {
+    let rows = sqlx::query_as::<_, ConversationRow>(
+        "SELECT id, user_id, agent, title, created_at, updated_at FROM conversations
+         WHERE user_id = $1 ORDER BY updated_at DESC, id DESC LIMIT 200",
+    )
+    .bind(user.0)
+    .fetch_all(db.pool())
+    .await?;
+    let summary = |row: ConversationRow| ConversationSummary {
+        id: ConversationId(row.id),
+        title: row.title,
+        agent: row.agent,
+        updated_at: row.updated_at,
+    };
+    Ok(rows.into_iter().map(summary).collect())
+}
+
+/// A conversation if it is that person's (or nobody's, for `None`), with its newest messages, `limit` at most.
+pub(super) async fn conversation(
+    db: &TenantDb,
+    user: Option<UserId>,
+    id: ConversationId,
+    limit: i64,
+) -> Result<Option<Conversation>> {
+    let row = sqlx::query_as::<_, ConversationRow>(
+        "SELECT id, user_id, agent, title, created_at, updated_at FROM conversations
+         WHERE id = $1 AND user_id IS NOT DISTINCT FROM $2",
+    )
+    .bind(id.0)
+    .bind(user.map(|user| user.0))
+    .fetch_optional(db.pool())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let messages = sqlx::query_as::<_, MessageRow>(
+        "SELECT * FROM (SELECT id, speaker, state, text, citations, tool_calls, model, quoting, problem, run, duration_ms,
+                               prompt_tokens, completion_tokens, created_at
+                        FROM messages WHERE conversation = $1 ORDER BY id DESC LIMIT $2) newest ORDER BY id",
+    )
+    .bind(id.0)
+    .bind(limit)
+    .fetch_all(db.pool())
+    .await?;
+    Ok(Some(Conversation {
+        id: ConversationId(row.id),
+        user: row.user_id.map(UserId),
+        title: row.title,
+        agent: row.agent,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        messages: messages.into_iter().map(Into::into).collect(),
+    }))
+}
+
+/// Begins a conversation.
+pub(super) async fn insert_conversation(
+    db: &TenantDb,
+    id: ConversationId,
+    user: Option<UserId>,
+    agent: &str,
+    title: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO conversations (id, user_id, agent, title, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
+    )
+    .bind(id.0)
+    .bind(user.map(|user| user.0))
+    .bind(agent)
+    .bind(title)
+    .bind(now)
+    .execute(db.pool())
+    .await?;
+    Ok(())
+}
+
+/// Adds a message. False when the conversation is gone.
+pub(super) async fn insert_message(
+    db: &TenantDb,
+    conversation: ConversationId,
+    message: &StoredMessage,
+) -> Result<bool> {
+    let written = sqlx::query(
+        "WITH conversation AS (UPDATE conversations SET updated_at = $15 WHERE id = $2 RETURNING id)
+         INSERT INTO messages (id, conversation, speaker, state, text, citations, tool_calls, model, quoting, problem, run,
+                               duration_ms, prompt_tokens, completion_tokens, created_at)
+         SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 FROM conversation",
+    )
+    .bind(message.id.0)
+    .bind(conversation.0)
+    .bind(speaker(message.author))
+    .bind(state(message.state))
+    .bind(&message.text)
+    .bind(Json(&message.citations))
+    .bind(Json(&message.tool_calls))
+    .bind(&message.model)
+    .bind(message.quoting)
+    .bind(&message.problem)
+    .bind(message.run.0)
+    .bind(i64::try_from(message.duration_ms).unwrap_or(i64::MAX))
+    .bind(i64::from(message.prompt_tokens))
+    .bind(i64::from(message.completion_tokens))
+    .bind(message.created_at)
+    .execute(db.pool())
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+fn speaker(author: Author) -> &'static str {
+    match author {
+        Author::User => "user",
+        Author::Agent => "agent",
+    }
+}
+
+fn state(state: MessageState) -> &'static str {
+    match state {
+        MessageState::Complete => "complete",
+        MessageState::Stopped => "stopped",
+        MessageState::Failed => "failed",
+    }
+}
+
+#[derive(FromRow)]
+struct ConversationRow {
+    id: Uuid,
+    user_id: Option<Uuid>,
+    agent: String,
+    title: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct MessageRow {
+    id: Uuid,
+    speaker: String,
+    state: String,
+    text: String,
+    citations: Json<Vec<Citation>>,
+    tool_calls: Json<Vec<ToolCallSummary>>,
+    model: Option<String>,
+    quoting: bool,
+    problem: Option<String>,
+    run: Uuid,
+    duration_ms: i64,
+    prompt_tokens: i64,
+    completion_tokens: i64,
+    created_at: DateTime<Utc>,
+}
+
+impl From<MessageRow> for StoredMessage {
+    fn from(row: MessageRow) -> Self {
+        Self {
+            id: MessageId(row.id),
+            author: if row.speaker == "user" { Author::User } else { Author::Agent },
+            state: match row.state.as_str() {
+                "complete" => MessageState::Complete,
+                "stopped" => MessageState::Stopped,
+                _ => MessageState::Failed,
+            },
+            text: row.text,
+            citations: row.citations.0,
+            tool_calls: row.tool_calls.0,
+            model: row.model,
+            quoting: row.quoting,
+            problem: row.problem,
+            run: RunId(row.run),
+            duration_ms: row.duration_ms.unsigned_abs(),
+            prompt_tokens: u32::try_from(row.prompt_tokens).unwrap_or(u32::MAX),
+            completion_tokens: u32::try_from(row.completion_tokens).unwrap_or(u32::MAX),
+            created_at: row.created_at,
+        }
+    }
+}
