@@ -43,6 +43,7 @@ pub mod db;
 pub mod egress;
 pub mod http;
 pub mod jobs;
+pub mod knowledge;
 pub mod models;
 pub mod postgres;
 pub mod support;

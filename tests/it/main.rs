@@ -10,6 +10,7 @@ mod harness;
 mod http;
 mod isolation;
 mod jobs;
+mod knowledge;
 mod models;
 mod ollama_stand_in;
 mod supervisor;

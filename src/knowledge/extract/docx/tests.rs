@@ -1,0 +1,106 @@
+//! The Word reader, on packages made here.
+
+use std::io::{Cursor, Write};
+
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+use super::*;
+
+const STYLES: &str = r#"<w:styles xmlns:w="x"><w:style w:styleId="H1"><w:name w:val="heading 1"/></w:style><w:style w:styleId="H2"><w:name w:val="heading 2"/></w:style></w:styles>"#;
+const NOTES: &str = r#"<w:footnotes xmlns:w="x"><w:footnote w:id="0"><w:p/></w:footnote><w:footnote w:id="2"><w:p><w:r><w:t>See the law.</w:t></w:r></w:p></w:footnote></w:footnotes>"#;
+
+fn package(parts: &[(&str, &str)]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, text) in parts {
+        zip.start_file(*name, SimpleFileOptions::default()).expect("a member");
+        zip.write_all(text.as_bytes()).expect("its bytes");
+    }
+    zip.finish().expect("an archive").into_inner()
+}
+
+fn document(body: &str) -> Vec<u8> {
+    let xml = format!("<w:document xmlns:w=\"x\"><w:body>{body}</w:body></w:document>");
+    package(&[("word/document.xml", &xml), ("word/styles.xml", STYLES), ("word/footnotes.xml", NOTES)])
+}
+
+fn blocks(bytes: &[u8]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    read(bytes, &mut blocks).expect("a document");
+    blocks
+}
+
+fn paragraph(style: &str, text: &str) -> String {
+    format!(
+        "<w:p><w:pPr><w:pStyle w:val=\"{style}\"/><w:tabs><w:tab w:pos=\"1\"/></w:tabs></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+    )
+}
+
+#[test]
+fn headings_make_the_path_and_only_what_a_person_sees_is_read() {
+    let body = paragraph("H1", "Leave")
+        + &paragraph("H2", "Parental &amp; care")
+        + r#"<w:p><w:r><w:t xml:space="preserve">Sixteen </w:t></w:r><w:del><w:r><w:delText>ten</w:delText><w:t>ten</w:t></w:r></w:del><w:ins><w:r><w:t>weeks</w:t><w:tab/><w:t>each</w:t><w:br/><w:t>year.</w:t></w:r></w:ins><w:r><w:footnoteReference w:id="2"/></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t>secret</w:t></w:r></w:p>"#
+        + r#"<w:p><w:pPr><w:numPr><w:ilvl w:val="1"/><w:numId w:val="3"/></w:numPr></w:pPr><w:r><w:t>an item</w:t></w:r></w:p>"#
+        + &paragraph("H1", "Pay");
+    let blocks = blocks(&document(&body));
+    let texts: Vec<&str> = blocks.iter().map(|block| block.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        [
+            "Leave",
+            "Parental & care",
+            "Sixteen weeks\teach\nyear.",
+            "Note 1: See the law.",
+            "  - an item".trim_start(),
+            "Pay"
+        ]
+    );
+    assert_eq!(blocks[2].headings, ["Leave", "Parental & care"]);
+    assert_eq!(blocks[5].headings, ["Pay"]);
+}
+
+#[test]
+fn tables_become_markdown_and_tables_within_tables_stay_in_their_cell() {
+    let cell = |text: &str| format!("<w:tc><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:tc>");
+    let inner = format!("<w:tbl><w:tr>{}{}</w:tr></w:tbl>", cell("x"), cell("y"));
+    let body = format!(
+        "<w:tbl><w:tr>{}{}</w:tr><w:tr>{}<w:tc>{inner}<w:p/></w:tc></w:tr></w:tbl>",
+        cell("Grade"),
+        cell("Pay"),
+        cell("A")
+    );
+    assert_eq!(blocks(&document(&body))[0].text, "| Grade | Pay |\n| --- | --- |\n| A | x, y |");
+}
+
+#[test]
+fn a_text_box_is_read_once_and_after_the_paragraph_that_holds_it() {
+    let content = "<w:txbxContent><w:p><w:r><w:t>in the box</w:t></w:r></w:p></w:txbxContent>";
+    let body = format!(
+        "<w:p><w:r><mc:AlternateContent><mc:Choice>{content}</mc:Choice><mc:Fallback>{content}</mc:Fallback></mc:AlternateContent></w:r><w:r><w:t>around it</w:t></w:r></w:p>"
+    );
+    let texts: Vec<String> = blocks(&document(&body)).into_iter().map(|block| block.text).collect();
+    assert_eq!(texts, ["around it", "in the box", "See the law."]);
+}
+
+#[test]
+fn what_cannot_be_read_says_why() {
+    let reason = |bytes: &[u8]| read(bytes, &mut Vec::new()).expect_err("a failure").reason;
+    let empty = package(&[("word/document.xml", "<w:document><w:body><w:p/></w:body></w:document>")]);
+    assert!(reason(&empty).contains("contains no text"));
+    let mut cut = document(&paragraph("H1", "Leave"));
+    cut.truncate(cut.len() / 2);
+    assert!(reason(&cut).contains("seems damaged"));
+    assert!(reason(&[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1]).contains("password"));
+    let deep = "<w:tbl><w:tr><w:tc>".repeat(100_000);
+    assert!(reason(&document(&deep)).contains("deeper"));
+    let bomb = package(&[("word/document.xml", &" ".repeat(200 << 20))]);
+    assert!(bomb.len() < 1 << 20 && reason(&bomb).contains("unpacks"), "{}", reason(&bomb));
+}
+
+#[test]
+fn a_document_cut_off_inside_its_xml_gives_what_was_whole() {
+    let xml = format!("<w:document><w:body>{}<w:p><w:r><w:t>half a sen", paragraph("H1", "Leave"));
+    let texts: Vec<String> =
+        blocks(&package(&[("word/document.xml", &xml)])).into_iter().map(|block| block.text).collect();
+    assert_eq!(texts[0], "Leave");
+}

@@ -1,0 +1,147 @@
+//! PDFs, page by page. `pdf_oxide` reads them; `unpdf` is asked for the pages on which it found next to
+//! nothing, which on a corpus of bug cases raises the share of text found from .87 to .94 (of what either
+//! finds), and for the whole file when the first reader could not open it or brought the process down.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use pdf_oxide::{PdfDocument, converters::ConversionOptions};
+use unpdf::{ErrorKind, ErrorMode, PageSelection, PageStreamOptions, ParseEvent, ParseOptions, PdfParser};
+
+use super::{
+    Attempt, Block, Failure, Finished, Kind, Sink, kind,
+    pdf_text::{self, RunningLines},
+};
+
+/// A page with fewer letters and digits than this is shown to the second reader.
+const THIN: usize = 24;
+/// More pages than any document has; a counter in the file may claim anything.
+const PAGES: usize = 50_000;
+
+/// Reads a PDF. Blocks are pages.
+pub(super) fn read(bytes: Vec<u8>, attempt: Attempt, sink: &mut dyn Sink) -> Result<Finished, Failure> {
+    let has_pictures = has_pictures(&bytes);
+    let whole = kind::contains(&bytes[bytes.len().saturating_sub(4096)..], b"%%EOF");
+    let pages = match attempt {
+        Attempt::First => match first_reader(&bytes)? {
+            Some(pages) => with_second_opinion(pages, &bytes),
+            None => second_reader(&bytes, PageSelection::All)?,
+        },
+        Attempt::Second => second_reader(&bytes, PageSelection::All)?,
+    };
+    drop(bytes);
+    if pages.is_empty() {
+        return Err(Failure::damaged(Kind::Pdf));
+    }
+    let count = u32::try_from(pages.len()).ok();
+    let running = RunningLines::of(pages.values().map(String::as_str));
+    let mut empty = true;
+    for (number, text) in pages {
+        let text = pdf_text::tidy(running.strip(&text));
+        if !text.is_empty() {
+            empty = false;
+            sink.block(Block { text, page: Some(number), ..Block::default() })?;
+        }
+    }
+    match (empty, has_pictures) {
+        (false, _) => Ok(Finished { pages: count }),
+        // A reader that repairs what it can may find pages in a file whose text has been cut off.
+        (true, _) if !whole => Err(Failure::damaged(Kind::Pdf)),
+        (true, true) => Err(Failure::scanned()),
+        (true, false) => Err(Failure::empty()),
+    }
+}
+
+/// Page number, from 1, to its text as a reader gave it.
+type Pages = BTreeMap<u32, String>;
+
+/// `None` when the file cannot be opened or has no pages for this reader.
+fn first_reader(bytes: &[u8]) -> Result<Option<Pages>, Failure> {
+    let Ok(document) = PdfDocument::from_bytes(bytes.to_vec()) else { return Ok(None) };
+    if document.is_encrypted() && !document.authenticate(b"").unwrap_or(false) {
+        return Err(Failure::encrypted());
+    }
+    let count = match document.page_count() {
+        Err(pdf_oxide::Error::EncryptedPdf) => return Err(Failure::encrypted()),
+        Err(_) | Ok(0) => return Ok(None),
+        Ok(count) => count.min(PAGES),
+    };
+    let options = ConversionOptions { extract_tables: true, ..Default::default() };
+    let mut pages = Pages::new();
+    for index in 0..count {
+        // Of the reader's ways to text this one keeps the order best: against pdftotext, runs of four words
+        // agree to .97–.99, with `extract_text` to .88–.94.
+        let text = document.to_plain_text(index, &options).unwrap_or_default();
+        pages.insert(u32::try_from(index + 1).unwrap_or(u32::MAX), text);
+    }
+    Ok(Some(pages))
+}
+
+/// Pages that say next to nothing are read again, and the longer text is kept.
+fn with_second_opinion(mut pages: Pages, bytes: &[u8]) -> Pages {
+    let thin: Vec<u32> = pages.iter().filter(|(_, text)| letters(text) < THIN).map(|(number, _)| *number).collect();
+    if thin.is_empty() {
+        return pages;
+    }
+    // The second reader's failure is no reason to lose what the first one found.
+    if let Ok(others) = second_reader(bytes, PageSelection::Pages(thin)) {
+        for (number, text) in others {
+            if let Some(page) = pages.get_mut(&number)
+                && letters(&text) > letters(page)
+            {
+                *page = text;
+            }
+        }
+    }
+    pages
+}
+
+fn second_reader(bytes: &[u8], selection: PageSelection) -> Result<Pages, Failure> {
+    let options = ParseOptions::new().lenient().sequential().with_resources(false);
+    let understand = |error: unpdf::Error| match error.kind() {
+        ErrorKind::Encrypted | ErrorKind::InvalidPassword => Failure::encrypted(),
+        _ => Failure::damaged(Kind::Pdf),
+    };
+    let parser = PdfParser::from_bytes_with_options(bytes, options).map_err(understand)?;
+    let options = PageStreamOptions {
+        error_mode: ErrorMode::Lenient,
+        extract_text: true,
+        extract_resources: false,
+        min_image_dimension: 64,
+        pages: selection,
+        password: None,
+        parallel: false,
+        suppress_low_confidence_ocr: true,
+        window_size: 2,
+        emit_progress_every: 1024,
+    };
+    let mut pages = Pages::new();
+    parser
+        .for_each_page(options, |event| {
+            match event {
+                ParseEvent::PageParsed(page) => drop(pages.insert(page.number, page.plain_text())),
+                ParseEvent::PageFailed { page, .. } => drop(pages.insert(page, String::new())),
+                _ => {}
+            }
+            if pages.len() < PAGES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .map_err(understand)?;
+    Ok(pages)
+}
+
+fn letters(text: &str) -> usize {
+    text.chars().filter(|c| c.is_alphanumeric()).count()
+}
+
+/// Whether any page shows a picture: tells a scan from an empty document.
+fn has_pictures(bytes: &[u8]) -> bool {
+    let mark = b"/Image";
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(mark.len()).position(|window| window == mark) {
+        rest = &rest[at + mark.len()..];
+        // `/ImageB` and the like are names of procedure sets, not of pictures.
+        if !rest.first().is_some_and(u8::is_ascii_alphanumeric) {
+            return true;
+        }
+    }
+    kind::contains(bytes, b"/CCITTFaxDecode") || kind::contains(bytes, b"/DCTDecode")
+}

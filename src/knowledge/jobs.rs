@@ -1,0 +1,90 @@
+//! The durable job that makes documents searchable, and the sweep that finds those which lost theirs.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Enqueue, Knowledge};
+use crate::{
+    db::Databases,
+    jobs::{Attempt, Failure, Handler, Job, Queue},
+    support::{
+        Error, Result,
+        ids::{DocumentId, TenantId},
+    },
+    tenants::Tenants,
+};
+
+/// Ingest one document of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestDocument {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub document: DocumentId,
+}
+
+impl Job for IngestDocument {
+    const QUEUE: &'static str = "knowledge.ingest";
+    /// With the queue's growing waits this bridges some twenty minutes without a model server.
+    const ATTEMPTS: u32 = 12;
+}
+
+#[async_trait]
+impl Enqueue for Queue<IngestDocument> {
+    async fn enqueue(&self, tenant: &TenantId, document: DocumentId) -> Result<()> {
+        self.push(&IngestDocument { tenant: tenant.clone(), document }).await
+    }
+}
+
+/// Does the jobs.
+pub struct Ingester {
+    databases: Databases,
+    knowledge: Knowledge,
+}
+
+impl Ingester {
+    /// A handler for [`crate::jobs::Jobs::work`].
+    pub fn new(databases: Databases, knowledge: Knowledge) -> Self {
+        Self { databases, knowledge }
+    }
+
+    async fn ingest(&self, job: &IngestDocument) -> Result<()> {
+        let db = self.databases.tenant(&job.tenant).await?;
+        self.knowledge.ingest(&db, job.document).await
+    }
+}
+
+#[async_trait]
+impl Handler<IngestDocument> for Ingester {
+    async fn run(&self, job: IngestDocument, _: Attempt) -> Result<(), Failure> {
+        // What the file is to blame for has ended in the document's state and is no error; the rest may pass.
+        self.ingest(&job).await.map_err(Failure::Retry)
+    }
+
+    async fn given_up(&self, job: IngestDocument, reason: &Error) {
+        let marked = async {
+            let db = self.databases.tenant(&job.tenant).await?;
+            self.knowledge.give_up(&db, job.document, reason).await
+        };
+        if let Err(error) = marked.await {
+            tracing::error!(document = %job.document, %error, "a document that was given up could not be marked as failed");
+        }
+    }
+}
+
+/// Queues whatever no worker has finished, for all tenants: for the start, before the workers run. The documents'
+/// table is the truth; a crash between storing a document and queueing it must not strand it. Gives how many.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn resume(knowledge: &Knowledge, tenants: &Tenants) -> Result<usize> {
+    let mut resumed = 0;
+    for tenant in tenants.list().await? {
+        let db = tenants.open(&tenant).await?;
+        resumed += knowledge.resume(&db).await?;
+    }
+    if resumed > 0 {
+        tracing::info!(documents = resumed, "documents that were not finished are queued again");
+    }
+    Ok(resumed)
+}

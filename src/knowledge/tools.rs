@@ -1,0 +1,196 @@
+//! What agents may do with the knowledge base: search it and read on. Neither changes anything.
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Hit, Knowledge, Passage};
+use crate::{
+    agents::tool::{Retriever, Source, Tool, ToolContext, ToolOutput},
+    models::chat::ToolSpec,
+    support::{
+        Error, Result,
+        ids::{DocumentId, PassageId},
+    },
+};
+
+/// Hits that a search gives when the model does not say how many.
+const USUAL_HITS: usize = 5;
+/// The most hits that a model may ask for.
+const MOST_HITS: usize = 10;
+/// The most passages that are read at once.
+const MOST_READ: i32 = 8;
+
+/// `knowledge.search`
+#[derive(Clone)]
+pub struct SearchTool(Knowledge);
+
+/// `knowledge.read`
+#[derive(Clone)]
+pub struct ReadTool(Knowledge);
+
+/// Finds passages for models that cannot search by themselves.
+#[derive(Clone)]
+pub struct KnowledgeRetriever(Knowledge);
+
+impl SearchTool {
+    /// The tool over this knowledge base.
+    pub fn new(knowledge: Knowledge) -> Self {
+        Self(knowledge)
+    }
+}
+
+impl ReadTool {
+    /// The tool over this knowledge base.
+    pub fn new(knowledge: Knowledge) -> Self {
+        Self(knowledge)
+    }
+}
+
+impl KnowledgeRetriever {
+    /// A retriever over this knowledge base.
+    pub fn new(knowledge: Knowledge) -> Self {
+        Self(knowledge)
+    }
+}
+
+#[derive(Deserialize)]
+struct SearchArguments {
+    query: String,
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct ReadArguments {
+    passage_id: Option<String>,
+    document_id: Option<String>,
+    from: Option<i32>,
+    to: Option<i32>,
+}
+
+#[async_trait]
+impl Tool for SearchTool {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "knowledge.search".to_owned(),
+            description: "Searches the organisation's documents and returns the passages that fit best, each with its \
+                          document, its place in it and its id. Use it before answering any question that documents may answer."
+                .to_owned(),
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "query": { "type": "string", "description": "What to look for, in the words that a document would use" },
+                    "limit": { "type": "integer", "minimum": 1, "maximum": MOST_HITS, "description": "How many passages" }
+                },
+                "required": ["query"],
+                "additionalProperties": false
+            }),
+        }
+    }
+
+    async fn call(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput> {
+        let arguments: SearchArguments = understand(arguments)?;
+        if arguments.query.trim().is_empty() {
+            return Err(Error::invalid("the query is empty; say what to look for"));
+        }
+        let limit = arguments.limit.unwrap_or(USUAL_HITS).clamp(1, MOST_HITS);
+        let hits = self.0.search(&context.db, &arguments.query, limit).await?;
+        let sources: Vec<Source> = hits.into_iter().map(Source::from).collect();
+        let told = if sources.is_empty() {
+            json!({ "passages": [], "note": "No document says anything on this." })
+        } else {
+            json!({ "passages": sources.iter().map(shown).collect::<Vec<_>>() })
+        };
+        Ok(ToolOutput { summary: counted(sources.len()), content: told, sources })
+    }
+}
+
+#[async_trait]
+impl Tool for ReadTool {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "knowledge.read".to_owned(),
+            description: "Reads on in a document: the passage with this id and the ones before and after it, or a range of a \
+                          document's passages. Use it when a passage found by knowledge.search breaks off or needs its surroundings."
+                .to_owned(),
+            parameters: json!({
+                "type": "object",
+                "properties": {
+                    "passage_id": { "type": "string", "description": "The id of a passage that knowledge.search gave" },
+                    "document_id": { "type": "string", "description": "Instead of passage_id: a document's id, with from and to" },
+                    "from": { "type": "integer", "minimum": 0, "description": "The first passage, counted from 0" },
+                    "to": { "type": "integer", "minimum": 0, "description": "The last passage" }
+                },
+                "additionalProperties": false
+            }),
+        }
+    }
+
+    async fn call(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput> {
+        let arguments: ReadArguments = understand(arguments)?;
+        let (document, from, to) = match (&arguments.passage_id, &arguments.document_id) {
+            (Some(passage), _) => {
+                let id: PassageId = passage.parse()?;
+                let passage = self.0.passage(&context.db, id).await?;
+                let passage = passage.ok_or_else(|| Error::not_found("the passage"))?;
+                (passage.document, passage.ordinal - 1, passage.ordinal + 1)
+            }
+            (None, Some(document)) => {
+                let document: DocumentId = document.parse()?;
+                let from = arguments.from.unwrap_or(0).max(0);
+                let to = arguments.to.unwrap_or(from.saturating_add(2));
+                (document, from, to.clamp(from, from.saturating_add(MOST_READ - 1)))
+            }
+            (None, None) => return Err(Error::invalid("give passage_id, or document_id with from and to")),
+        };
+        let title =
+            self.0.document(&context.db, document).await?.ok_or_else(|| Error::not_found("the document"))?.title;
+        let passages = self.0.passages_between(&context.db, document, from, to).await?;
+        let sources: Vec<Source> = passages.into_iter().map(|passage| source(passage, title.clone(), 0.0)).collect();
+        let told = json!({ "passages": sources.iter().map(shown).collect::<Vec<_>>() });
+        Ok(ToolOutput { summary: counted(sources.len()), content: told, sources })
+    }
+}
+
+#[async_trait]
+impl Retriever for KnowledgeRetriever {
+    async fn retrieve(&self, context: &ToolContext, question: &str, limit: usize) -> Result<Vec<Source>> {
+        Ok(self.0.search(&context.db, question, limit).await?.into_iter().map(Source::from).collect())
+    }
+}
+
+impl From<Hit> for Source {
+    fn from(hit: Hit) -> Self {
+        source(hit.passage, hit.title, hit.score)
+    }
+}
+
+fn source(passage: Passage, title: String, score: f32) -> Source {
+    Source {
+        passage: passage.id,
+        document: passage.document,
+        title,
+        locator: passage.locator,
+        text: passage.text,
+        score,
+    }
+}
+
+/// A source as the model reads it.
+fn shown(source: &Source) -> Value {
+    json!({
+        "passage_id": source.passage,
+        "document_id": source.document,
+        "document": source.title,
+        "place": source.locator,
+        "text": source.text,
+    })
+}
+
+fn understand<T: serde::de::DeserializeOwned>(arguments: Value) -> Result<T> {
+    serde_json::from_value(arguments).map_err(|error| Error::invalid(format!("the arguments do not fit: {error}")))
+}
+
+fn counted(passages: usize) -> String {
+    if passages == 1 { "1 passage".to_owned() } else { format!("{passages} passages") }
+}
