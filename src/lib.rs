@@ -37,7 +37,9 @@
 
 pub mod accounts;
 pub mod agents;
+pub mod app;
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod db;
 pub mod egress;

@@ -1,3 +1,5 @@
-//! `aegis`: one binary, see `aegis --help`.
+//! `aegis`: one binary; `aegis --help` lists what it does.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    aegis::cli::main()
+}

@@ -3,7 +3,11 @@
 
 mod accounts;
 mod agents;
+mod appliance;
 mod audit;
+mod browser;
+mod browser_driver;
+mod cli;
 mod config;
 mod external;
 mod harness;
@@ -11,8 +15,11 @@ mod http;
 mod isolation;
 mod jobs;
 mod knowledge;
+mod layout;
 mod models;
 mod ollama_stand_in;
 mod supervisor;
+mod survival;
 mod tenants;
 mod visitor;
+mod without_script;

@@ -1,0 +1,152 @@
+//! What is examined when somebody asks whether all is well.
+
+use std::{fmt, os::unix::fs::PermissionsExt, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::wiring::App;
+
+/// How a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It works.
+    Ok,
+    /// The appliance works without it, less well.
+    Warning,
+    /// Something that is needed does not work.
+    Broken,
+}
+
+/// One part and how it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which part.
+    pub part: String,
+    /// How it is.
+    pub state: State,
+    /// What was seen.
+    pub detail: String,
+    /// What to do, if something is to be done.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    /// It works.
+    pub fn ok(part: &str, detail: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), state: State::Ok, detail: detail.into(), remedy: None }
+    }
+
+    /// It is missed, but not needed.
+    pub fn warning(part: &str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), state: State::Warning, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// It is needed and does not work.
+    pub fn broken(part: &str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), state: State::Broken, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.state {
+            State::Ok => "✓",
+            State::Warning => "!",
+            State::Broken => "✗",
+        };
+        write!(f, "{mark} {}: {}", self.part, self.detail)?;
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n    → {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Examines a running appliance.
+pub async fn examine(app: &App) -> Vec<Finding> {
+    let mut findings = vec![database(app).await, disk(&app.config.data_dir), permissions(&app.config.data_dir)];
+    findings.push(embedding(app).await);
+    findings.extend(chat_models(app).await);
+    findings
+}
+
+async fn database(app: &App) -> Finding {
+    match app.databases.ping().await {
+        Ok(()) => {
+            Finding::ok("database", format!("it answers; {} tenants' pools are open", app.databases.open_tenants()))
+        }
+        Err(error) => Finding::broken("database", error.to_string(), "read what the appliance logs about PostgreSQL"),
+    }
+}
+
+/// Room for a day's work: below this, uploads and the database's own logs are in danger.
+const SCARCE_BYTES: u64 = 2 << 30;
+
+fn disk(data_dir: &Path) -> Finding {
+    let free = match nix::sys::statvfs::statvfs(data_dir) {
+        Ok(found) => found.blocks_available() * found.fragment_size(),
+        Err(error) => {
+            return Finding::broken(
+                "disk",
+                format!("{}: {error}", data_dir.display()),
+                "check that the disk is mounted",
+            );
+        }
+    };
+    let detail = format!("{} MiB free under {}", free >> 20, data_dir.display());
+    if free < SCARCE_BYTES {
+        Finding::warning("disk", detail, "make room, or move data_dir to a larger disk")
+    } else {
+        Finding::ok("disk", detail)
+    }
+}
+
+/// Nobody but the appliance's user may look into the data directory's keys, or speak to the admin socket.
+fn permissions(data_dir: &Path) -> Finding {
+    let too_open = ["admin.sock", "keys", "keys/appliance.key"]
+        .into_iter()
+        .find(|name| std::fs::metadata(data_dir.join(name)).is_ok_and(|found| found.permissions().mode() & 0o077 != 0));
+    match too_open {
+        None => Finding::ok("permissions", "keys and the admin socket are the owner's alone"),
+        Some(name) => {
+            let path = data_dir.join(name);
+            let remedy = format!("chmod go= {}", path.display());
+            Finding::broken("permissions", format!("others may use {}", path.display()), remedy)
+        }
+    }
+}
+
+async fn embedding(app: &App) -> Finding {
+    let name = app.embedding.name();
+    match app.embedding.embed_query("Is anybody there?").await {
+        Ok(vector) => Finding::ok("embedding", format!("{name} answers with {} dimensions", vector.len())),
+        Err(error) => Finding::broken(
+            "embedding",
+            format!("{name}: {error}"),
+            "make the model available, or set embedding.provider = \"builtin\"",
+        ),
+    }
+}
+
+/// Each target of the chain. One that works is enough; none is no failure, because agents then quote.
+async fn chat_models(app: &App) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut usable = false;
+    for target in app.router.status().await {
+        usable |= target.ok;
+        let part = format!("chat model {}", target.model);
+        findings.push(match target.problem {
+            None => Finding::ok(&part, "it can be asked"),
+            Some(problem) => Finding::warning(&part, problem, target.remedy.unwrap_or_default()),
+        });
+    }
+    if !usable {
+        findings.push(Finding::warning(
+            "chat models",
+            "none can answer, so agents quote the knowledge base",
+            "start Ollama (`ollama serve`), or put a GGUF chat model into `models/` of the data directory",
+        ));
+    }
+    findings
+}

@@ -1,0 +1,243 @@
+//! The order in which the appliance starts and stops.
+//!
+//! Start: the data directory's lock, the web server's address, PostgreSQL, migrations, the slices, jobs, the
+//! admin socket, the web server. Stop: the same backwards, each step waiting for what it carries.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{admin, logging, notify, readiness::Parts, routes, wiring::App};
+use crate::{
+    config::Config,
+    http::{self, serve::Patience},
+    postgres::{DataDirLock, Settings, Supervisor},
+    support::{self, Error, Kind},
+};
+
+/// How long a database that fails to start is tried again before the start is given up. A recovery after a crash is
+/// no failure and is waited for as long as it takes.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long jobs that run may take to end when the appliance stops; those cut off are done again at the next start.
+const JOBS_GRACE: Duration = Duration::from_secs(10);
+
+/// What the appliance answers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serving {
+    /// The console and the admin socket: `aegis serve`.
+    Everything,
+    /// The admin socket alone: for one call of the command line.
+    AdminOnly,
+}
+
+/// Why the appliance did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another appliance uses the data directory.
+    #[error(transparent)]
+    Locked(Error),
+    /// Anything else.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+/// What asks for the end. Heard from the moment this is made, which is before the appliance starts: a signal that
+/// comes earlier than that would end the process on the spot.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When signals cannot be received.
+    pub fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one, and says which it was.
+    pub async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// A running appliance.
+pub struct Appliance {
+    running: Running,
+    postgres: Option<Supervisor>,
+    _lock: DataDirLock,
+}
+
+/// All that needs the database.
+struct Running {
+    app: App,
+    servers: Vec<JoinHandle<()>>,
+    /// Cancelled when the servers shall take no more requests.
+    closing: CancellationToken,
+    socket: PathBuf,
+}
+
+impl Appliance {
+    /// Where the appliance of a data directory listens for the command line.
+    pub fn admin_socket(data_dir: &Path) -> PathBuf {
+        data_dir.join("admin.sock")
+    }
+
+    /// Starts everything and returns when it is ready.
+    ///
+    /// # Errors
+    /// [`StartError::Locked`] when another appliance runs on the data directory.
+    pub async fn start(mut config: Config, serving: Serving) -> Result<Self, StartError> {
+        let began = Instant::now();
+        let lock = DataDirLock::acquire(&config.data_dir).map_err(|error| match error.kind() {
+            Kind::Conflict => StartError::Locked(error),
+            _ => StartError::Failed(error.into()),
+        })?;
+        lock.data_dir().clone_into(&mut config.data_dir);
+        if serving == Serving::AdminOnly {
+            logging::start_for_command();
+        }
+        // Before the database, so that an address in use is known at once.
+        let listener = match serving {
+            Serving::Everything => Some(listen(&config.server.listen).await?),
+            Serving::AdminOnly => None,
+        };
+        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let postgres = start_postgres(&config).await?;
+        match Running::start(config, listener, postgres.as_ref()).await {
+            Ok(running) => {
+                announce(&running.app, address, began).await?;
+                Ok(Self { running, postgres, _lock: lock })
+            }
+            Err(error) => {
+                if let Some(postgres) = postgres {
+                    postgres.stop().await;
+                }
+                Err(StartError::Failed(error))
+            }
+        }
+    }
+
+    /// Stops everything: requests and jobs under way are ended, the database last.
+    pub async fn stop(self) {
+        notify::stopping();
+        self.running.stop().await;
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+    }
+}
+
+impl Running {
+    async fn start(
+        config: Config,
+        listener: Option<TcpListener>,
+        postgres: Option<&Supervisor>,
+    ) -> anyhow::Result<Self> {
+        let closing = CancellationToken::new();
+        let app = App::assemble(config, postgres).await?;
+        let socket = Appliance::admin_socket(&app.config.data_dir);
+        let mut servers = vec![serve_admin(&socket, &app, closing.clone())?];
+        if let Some(listener) = listener {
+            let router = {
+                let parts = Parts { postgres: postgres.map(Supervisor::states), databases: app.databases.clone() };
+                routes::router(&app, parts)
+            };
+            servers.push(tokio::spawn(http::serve::serve(listener, router, Patience::default(), closing.clone())));
+        }
+        Ok(Self { app, servers, closing, socket })
+    }
+
+    async fn stop(self) {
+        self.closing.cancel();
+        // Runs are ended first: a stream that is being answered would otherwise hold its connection open.
+        self.app.agents.shutdown().await;
+        for server in self.servers {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "a server ended badly");
+            }
+        }
+        if let Err(error) = fs::remove_file(&self.socket) {
+            tracing::warn!(%error, "the admin socket could not be removed");
+        }
+        self.app.jobs.shutdown(JOBS_GRACE).await;
+        self.app.databases.close().await;
+    }
+}
+
+async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::unavailable(format!("the address {address} cannot be listened on"))
+            .remedy("another program may use it: set server.listen to a free one")
+            .because(error)
+            .into()
+    })
+}
+
+/// Starts the appliance's own server; `None` when the database is somebody else's.
+async fn start_postgres(config: &Config) -> anyhow::Result<Option<Supervisor>> {
+    match Settings::from_config(config, &config.data_dir) {
+        Some(settings) => {
+            let supervisor = Supervisor::start(settings).await?;
+            if let Err(error) = supervisor.ready(START_PATIENCE).await {
+                supervisor.stop().await;
+                return Err(error.into());
+            }
+            Ok(Some(supervisor))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Listens for the command line. A socket that a killed appliance left behind is ours to replace: we hold the lock.
+fn serve_admin(socket: &Path, app: &App, closing: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{} cannot be replaced", socket.display()));
+        }
+        _ => {}
+    }
+    let listener = support::socket::listen(socket).with_context(|| format!("{} cannot be made", socket.display()))?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    let router = admin::router(app.clone());
+    Ok(tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the admin socket failed");
+        }
+    }))
+}
+
+/// Says that all is ready, and how the first owner gets in while there is nobody.
+async fn announce(app: &App, address: Option<SocketAddr>, began: Instant) -> anyhow::Result<()> {
+    let duration_ms = u64::try_from(began.elapsed().as_millis())?;
+    let Some(address) = address else {
+        tracing::info!(duration_ms, "ready for the command line");
+        return Ok(());
+    };
+    if let Some(token) = app.accounts.setup_token().await? {
+        let url = format!("{}/setup?token={token}", app.public_url(address));
+        tracing::warn!(url, "nobody has an account yet: open this address to become the first owner; it works once");
+    }
+    tracing::info!(address = %address, duration_ms, "ready");
+    notify::ready();
+    Ok(())
+}

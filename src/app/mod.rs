@@ -1,0 +1,11 @@
+//! The appliance as a whole: how its parts are put together, started and stopped, and which routes it answers.
+
+pub mod admin;
+pub mod doctor;
+pub mod lifecycle;
+pub mod logging;
+mod notify;
+mod readiness;
+pub mod routes;
+mod shelf;
+pub mod wiring;

@@ -1,0 +1,139 @@
+//! Where every slice is made and handed what it needs. Nothing else knows all of them.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::{
+    accounts::Accounts,
+    agents::{Agents, tool::Tool},
+    config::{Config, DatabaseMode},
+    db::{Databases, Server},
+    egress::Egress,
+    http::Kit,
+    jobs::{self, Jobs},
+    knowledge::{
+        Knowledge,
+        jobs::{self as knowledge_jobs, IngestDocument, Ingester},
+        tools::{KnowledgeRetriever, ReadTool, SearchTool},
+    },
+    models::{self, Router, embedding::EmbeddingModel},
+    postgres::Supervisor,
+    support::{Error, Result, SystemClock, clock::SharedClock},
+    tenants::Tenants,
+    vault::ApplianceKey,
+};
+
+/// The appliance's slices, put together. A cheap handle.
+#[derive(Clone)]
+pub struct App {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Every connection to the database.
+    pub databases: Databases,
+    /// Organisations.
+    pub tenants: Tenants,
+    /// People and their sessions.
+    pub accounts: Accounts,
+    /// Documents.
+    pub knowledge: Knowledge,
+    /// Agents.
+    pub agents: Agents,
+    /// Chat models, in the order in which they are asked.
+    pub router: Router,
+    /// The model that makes vectors.
+    pub embedding: Arc<dyn EmbeddingModel>,
+    /// Durable background work.
+    pub jobs: Arc<Jobs>,
+    /// The web kit's settings.
+    pub kit: Kit,
+}
+
+impl App {
+    /// Makes every slice, migrates the database, and starts the jobs.
+    ///
+    /// # Errors
+    /// When the database does not answer, a migration fails, or the configuration contradicts itself.
+    pub async fn assemble(config: Config, postgres: Option<&Supervisor>) -> Result<Self> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let program = std::env::current_exe().map_err(Error::internal)?;
+        let key = ApplianceKey::load_or_create(&config.data_dir)?;
+        let databases = Databases::open(server(&config, postgres, &key)?, &config.database).await?;
+        let tenants = Tenants::new(databases.clone(), clock.clone());
+        tenants.repair().await?;
+        let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), &config.accounts);
+
+        let egress = Egress::new(&config)?;
+        let embedding = models::embedding_from(&config, &egress).await?;
+        let router = models::router_from(&config, &egress, clock.clone())?;
+
+        let jobs = Arc::new(Jobs::new(&databases, jobs::Settings::default()));
+        let knowledge = Knowledge::new(
+            config.knowledge.clone(),
+            embedding.clone(),
+            jobs.queue::<IngestDocument>(),
+            clock.clone(),
+            program,
+        );
+        let tools: Vec<Arc<dyn Tool>> =
+            vec![Arc::new(SearchTool::new(knowledge.clone())), Arc::new(ReadTool::new(knowledge.clone()))];
+        let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
+        let agents = Agents::new(router.clone(), retriever, tools, clock.clone());
+        let kit = Kit::new(&config.server)?;
+        start_jobs(&config, &jobs, &databases, &knowledge, &tenants).await?;
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            databases,
+            tenants,
+            accounts,
+            knowledge,
+            agents,
+            router,
+            embedding,
+            jobs,
+            kit,
+        })
+    }
+
+    /// The address under which people reach the console.
+    pub fn public_url(&self, listening: SocketAddr) -> String {
+        let public = self.config.server.public_url.trim_end_matches('/');
+        if public.is_empty() { format!("http://{listening}") } else { public.to_owned() }
+    }
+}
+
+/// The supervised server, or the one that the configuration names.
+fn server(config: &Config, postgres: Option<&Supervisor>, key: &ApplianceKey) -> Result<Server> {
+    if let Some(postgres) = postgres {
+        let endpoint = postgres.endpoint();
+        return Ok(Server::own(&endpoint.socket_dir, endpoint.port, key));
+    }
+    let url = config.database.url.as_ref().ok_or_else(|| Error::invalid("database.url is missing"))?;
+    Server::external(&url.read()?, key)
+}
+
+/// Starts the workers, after what the last stop interrupted has been put back into the queue.
+async fn start_jobs(
+    config: &Config,
+    jobs: &Jobs,
+    databases: &Databases,
+    knowledge: &Knowledge,
+    tenants: &Tenants,
+) -> Result<()> {
+    if config.database.mode != DatabaseMode::External {
+        jobs.recover().await?;
+    }
+    let workers = usize::try_from(config.knowledge.workers).map_err(Error::internal)?;
+    jobs.work(workers, Ingester::new(databases.clone(), knowledge.clone()));
+    jobs.prune();
+    tokio::spawn(resume(knowledge.clone(), tenants.clone()));
+    Ok(())
+}
+
+/// In the background, because there may be many tenants.
+async fn resume(knowledge: Knowledge, tenants: Tenants) {
+    if let Err(error) = knowledge_jobs::resume(&knowledge, &tenants).await {
+        tracing::error!(%error, "unfinished documents could not be looked for; the next start will");
+    }
+}

@@ -1,0 +1,127 @@
+//! The command line: one file per command, all speaking to the appliance over its admin socket.
+//!
+//! Its words and its JSON are an interface: scripts rest on them. With `--json` one JSON document goes to
+//! standard output and nothing else; progress and messages go to standard error.
+
+mod ask;
+mod audit;
+mod client;
+mod config;
+mod doctor;
+mod kb;
+mod output;
+mod serve;
+mod tenant;
+mod user;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use self::{client::Client, output::Output};
+use crate::{config::Config, knowledge, models, postgres};
+
+/// A staff of AI agents on your own server.
+#[derive(Debug, Parser)]
+#[command(name = "aegis", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file; without it the defaults hold (`aegis config show`).
+    #[arg(long, global = true, value_name = "FILE", env = "AEGIS_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the appliance keeps everything; wins over the configuration.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print one JSON document on standard output and nothing else.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the appliance: database, jobs, console.
+    Serve,
+    /// Create and list tenants.
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// Create people's accounts.
+    #[command(subcommand)]
+    User(user::User),
+    /// Add, list, remove and search documents.
+    #[command(subcommand)]
+    Kb(kb::Kb),
+    /// Ask an agent and wait for the answer.
+    Ask(ask::Ask),
+    /// Verify the audit log, or show a run from it.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Check or show the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Look for problems and name their remedies.
+    Doctor(doctor::Doctor),
+}
+
+/// Runs the program and says how it ended: 0 done, 1 failed, 2 wrong usage.
+pub fn main() -> ExitCode {
+    if let Some(code) = run_as_child() {
+        return code;
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            // Printing help to a closed pipe is not a failure worth reporting.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let output = Output::new(arguments.json);
+    match dispatch(arguments, &output) {
+        Ok(code) => code,
+        Err(error) => {
+            Output::error(&error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// The appliance runs parsers, the inference engine and Postgres in children of this same binary.
+fn run_as_child() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next()?;
+    match first.to_str()? {
+        "__extract" => Some(knowledge::extract::child::main()),
+        "__engine" => Some(models::gguf::child::main(arguments)),
+        "__launch" => Some(postgres::launch::main(arguments)),
+        _ => None,
+    }
+}
+
+fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
+    let load = || Config::load(arguments.config.as_deref(), arguments.data_dir.as_deref());
+    let command = match arguments.command {
+        Command::Config(command) => return command.run(load, output),
+        Command::Serve => return serve::run(load()?),
+        command => command,
+    };
+    let config = load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if let Command::Doctor(doctor) = command {
+            return doctor.run(&config, output).await;
+        }
+        let client = Client::connect(&config).await?;
+        let result = match command {
+            Command::Tenant(command) => command.run(&client, output).await,
+            Command::User(command) => command.run(&client, output).await,
+            Command::Kb(command) => command.run(&client, output).await,
+            Command::Ask(command) => command.run(&client, output).await,
+            Command::Audit(command) => command.run(&client, output).await,
+            Command::Config(_) | Command::Serve | Command::Doctor(_) => unreachable!("handled above"),
+        };
+        client.close().await;
+        result
+    })
+}
