@@ -24,6 +24,7 @@ say() { printf '%s\n' "$*" >&2; }
 
 home=$PWD/.aegis
 listen=${AEGIS_TRY_LISTEN:-127.0.0.1:8480}
+unset AEGIS_TRY_LISTEN # it is ours; to aegis every AEGIS_ variable is a setting
 owner=demo@marlow-finch.example
 mkdir -p "$home"
 
