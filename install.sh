@@ -41,6 +41,7 @@ run() { "$aegis" --config "$config" --data-dir "$home" "$@"; }
 
 say "Starting AEGIS …"
 log=$home/aegis.log
+(umask 077 && : >>"$log")
 AEGIS_LOG__FORMAT=text "$aegis" --config "$config" --data-dir "$home" serve 2> >(tee -a "$log" >&2) &
 server=$!
 trap 'kill -TERM "$server" 2>/dev/null; wait "$server"; exit' INT TERM
