@@ -58,14 +58,17 @@ struct UserRow {
     name: String,
 }
 
+/// A transaction on the control schema.
 pub(super) async fn begin(control: &PgPool) -> Result<Transaction<'static, Postgres>> {
     Ok(control.begin().await?)
 }
 
+/// Makes what the transaction did permanent; one that is dropped instead undoes it.
 pub(super) async fn commit(transaction: Transaction<'static, Postgres>) -> Result<()> {
     Ok(transaction.commit().await?)
 }
 
+/// Whether anybody has an account.
 pub(super) async fn any_user(control: &PgPool) -> Result<bool> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT FROM users)").fetch_one(control).await?)
 }
@@ -92,6 +95,7 @@ pub(super) async fn insert_user(
     Ok(added == 1)
 }
 
+/// The account of an address.
 pub(super) async fn user_by_email(
     transaction: &mut Transaction<'static, Postgres>,
     email: &EmailAddress,
@@ -104,6 +108,7 @@ pub(super) async fn user_by_email(
     Ok(User { id: UserId(row.id), email: row.email.parse()?, name: row.name })
 }
 
+/// Makes somebody a member of an organisation; `Conflict` when they are one already.
 pub(super) async fn insert_membership(
     transaction: &mut Transaction<'static, Postgres>,
     user: &User,
@@ -128,6 +133,7 @@ pub(super) async fn insert_membership(
     Ok(())
 }
 
+/// What a sign-in is checked against; `None` for an unknown address.
 pub(super) async fn credentials(control: &PgPool, email: &EmailAddress) -> Result<Option<Credentials>> {
     let row: Option<(Uuid, String, Option<String>)> = sqlx::query_as(
         "SELECT u.id, u.password_hash, t.id
@@ -213,6 +219,7 @@ pub(super) async fn session(
     .transpose()
 }
 
+/// Notes that a session is in use.
 pub(super) async fn touch(control: &PgPool, session: SessionId, now: DateTime<Utc>) -> Result<()> {
     sqlx::query("UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2")
         .bind(session.0)
@@ -231,6 +238,7 @@ pub(super) async fn delete_session(control: &PgPool, session: SessionId) -> Resu
     row.map(|(user, tenant)| Ok((UserId(user), tenant.parse()?))).transpose()
 }
 
+/// Stores a set-up token's hash, and forgets those that are too old to be used.
 pub(super) async fn insert_setup_token(
     control: &PgPool,
     token: &TokenHash,
@@ -249,6 +257,7 @@ pub(super) async fn insert_setup_token(
     Ok(())
 }
 
+/// Whether a set-up token is known and not older than `oldest`.
 pub(super) async fn is_setup_token(control: &PgPool, token: &TokenHash, oldest: DateTime<Utc>) -> Result<bool> {
     let found =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM setup_tokens WHERE token_hash = $1 AND created_at > $2)")

@@ -140,6 +140,7 @@ pub(super) fn queue() -> (EventSender, BoxStream<'static, RunEvent>) {
 }
 
 impl EventSender {
+    /// Hands an event to the reader, if there still is one.
     pub(super) fn send(&self, event: RunEvent) {
         let mut waiting = self.0.waiting();
         waiting.complete |= matches!(event, RunEvent::Finished(_) | RunEvent::Failed { .. });

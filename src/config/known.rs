@@ -14,6 +14,7 @@ const WITHOUT_DEFAULT: [&str; 3] = ["database.url", "database.bin_dir", "models.
 pub(super) struct Known(Value);
 
 impl Known {
+    /// What the example file knows.
     pub(super) fn new() -> Self {
         Self(toml::from_str(EXAMPLE).unwrap_or_else(|_| Value::Table(toml::Table::new())))
     }
@@ -23,10 +24,12 @@ impl Known {
         key.split('.').try_fold(&self.0, |value, part| value.get(part))
     }
 
+    /// Whether `key` is the name of a section.
     pub(super) fn is_section(&self, key: &str) -> bool {
         self.get(key).is_some_and(Value::is_table)
     }
 
+    /// Whether `key`, as `section.key`, is a setting.
     pub(super) fn is_setting(&self, key: &str) -> bool {
         WITHOUT_DEFAULT.contains(&key) || self.get(key).is_some_and(|value| !value.is_table())
     }

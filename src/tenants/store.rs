@@ -44,6 +44,7 @@ pub(super) async fn insert_creating(control: &PgPool, tenant: &Tenant) -> Result
     Ok(())
 }
 
+/// Lists a tenant whose schema is complete.
 pub(super) async fn activate(control: &PgPool, id: &TenantId) -> Result<()> {
     let changed = sqlx::query("UPDATE tenants SET state = 'active' WHERE id = $1")
         .bind(id.as_str())
@@ -53,6 +54,7 @@ pub(super) async fn activate(control: &PgPool, id: &TenantId) -> Result<()> {
     if changed == 1 { Ok(()) } else { Err(Error::not_found("the tenant")) }
 }
 
+/// Tenants whose schema was begun and not finished.
 pub(super) async fn creating(control: &PgPool) -> Result<Vec<TenantId>> {
     let ids: Vec<String> =
         sqlx::query_scalar("SELECT id FROM tenants WHERE state = 'creating' ORDER BY created_at, id")
@@ -61,6 +63,7 @@ pub(super) async fn creating(control: &PgPool) -> Result<Vec<TenantId>> {
     ids.into_iter().map(|id| id.parse()).collect()
 }
 
+/// All tenants that are complete, by slug.
 pub(super) async fn list(control: &PgPool) -> Result<Vec<Tenant>> {
     let rows: Vec<Row> =
         sqlx::query_as("SELECT id, slug, name, created_at FROM tenants WHERE state = 'active' ORDER BY slug")
@@ -69,6 +72,7 @@ pub(super) async fn list(control: &PgPool) -> Result<Vec<Tenant>> {
     rows.into_iter().map(Tenant::try_from).collect()
 }
 
+/// The tenant of a slug, if it is complete.
 pub(super) async fn by_slug(control: &PgPool, slug: &Slug) -> Result<Option<Tenant>> {
     let row: Option<Row> =
         sqlx::query_as("SELECT id, slug, name, created_at FROM tenants WHERE slug = $1 AND state = 'active'")
@@ -78,6 +82,7 @@ pub(super) async fn by_slug(control: &PgPool, slug: &Slug) -> Result<Option<Tena
     row.map(Tenant::try_from).transpose()
 }
 
+/// The tenant of an id, if it is complete.
 pub(super) async fn by_id(control: &PgPool, id: &TenantId) -> Result<Option<Tenant>> {
     let row: Option<Row> =
         sqlx::query_as("SELECT id, slug, name, created_at FROM tenants WHERE id = $1 AND state = 'active'")

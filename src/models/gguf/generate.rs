@@ -56,6 +56,7 @@ pub(super) trait Listener {
 }
 
 impl Loaded {
+    /// Loads a model file; the reason in a sentence when it cannot be.
     pub(super) fn load(file: &Path) -> Result<Self, String> {
         if !file.is_file() {
             return Err("there is no such file".to_owned());
@@ -82,6 +83,7 @@ impl Loaded {
         Ok(Self { backend, model, template, tags, control })
     }
 
+    /// A place to answer in, with `context` tokens and `threads` threads (0: all cores but one).
     pub(super) fn session(&self, context: u32, threads: u32) -> Result<Session<'_>, String> {
         let context = context.clamp(256, self.model.n_ctx_train().max(256));
         let threads = i32::try_from(if threads == 0 { spare_cores() } else { threads }).unwrap_or(1);

@@ -83,14 +83,17 @@ impl Process {
         }
     }
 
+    /// The child's process id.
     pub(super) fn id(&self) -> u32 {
         self.child.id().unwrap_or(0)
     }
 
+    /// Whether the child has ended by itself.
     pub(super) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Writes one order to the child.
     pub(super) async fn order(&mut self, order: &Order) -> io::Result<()> {
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
@@ -124,6 +127,7 @@ impl Process {
         }
     }
 
+    /// Ends the child at once and reaps it.
     pub(super) async fn kill(mut self) {
         let _ = self.child.kill().await;
     }
