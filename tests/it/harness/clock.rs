@@ -19,11 +19,6 @@ impl TestClock {
     pub fn advance(&self, by: Duration) {
         *self.0.lock().unwrap() += by;
     }
-
-    /// Puts it there.
-    pub fn set(&self, to: DateTime<Utc>) {
-        *self.0.lock().unwrap() = to;
-    }
 }
 
 impl Clock for TestClock {
