@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # AEGIS on this machine.
 #
-#   ./install.sh --try     build the appliance and run it here, under ./.aegis, on 127.0.0.1: nothing outside this
-#                          directory is changed but the Debian packages that a build needs. Ctrl-C stops it.
+#   ./install.sh --try     build the appliance and run it here, under ./.aegis, on 127.0.0.1. Ctrl-C stops it.
 #
-# A second run starts in seconds. `rm -rf .aegis` forgets everything that was tried.
+# A second run starts in seconds. `rm -rf .aegis` forgets everything that was tried. Outside this directory it installs
+# the Debian packages that a build needs; and where root runs it in a directory that others may not enter, PostgreSQL
+# keeps its files under /var/lib/aegis-postgres (the log says where), since it never runs as root.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 usage() {
-    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     exit "${1:-2}"
 }
 

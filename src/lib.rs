@@ -4,12 +4,12 @@
 //! main.rs         parse the command line, map to an exit code
 //!  ── floor 6: entrances ──────────────────────────────────────────────────────
 //! cli/            one file per command
-//! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route on one screen)
+//! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route on one screen), admin.rs (the command line's side)
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
-//! agents/         soul, tool (trait + registry), run (the loop), conversations
+//! agents/         soul, tool (trait + registry), run (the loop), citations, quoting, conversations
 //!  ── floor 3 ─────────────────────────────────────────────────────────────────
 //! knowledge/      extract/{pdf,docx,text}, chunk, ingest, search
-//! models/         chat + embedding traits; ollama, gguf (the built-in engine), quoting; router
+//! models/         chat + embedding traits; ollama, gguf (the built-in engine), minilm (the built-in vectors); router
 //!  ── floor 2 ─────────────────────────────────────────────────────────────────
 //! tenants/        provisioning: schema, roles
 //! accounts/       users, memberships, sessions, sign-in
@@ -22,7 +22,7 @@
 //! egress/         the only outbound HTTP client
 //! vault/          argon2, token hashes, the appliance's key
 //! config/         figment; one struct per TOML section
-//! support/        ids, clock, error kinds
+//! support/        ids, clock, randomness, error kinds
 //! ```
 //!
 //! A file names only rooms of its own slice and of lower floors; `tests/it/layout.rs` holds this.
@@ -31,7 +31,7 @@
 //! ```text
 //! every room → support          knowledge → models          accounts → tenants
 //! audit → db                    db → config, vault
-//! jobs → db, vault              http, egress, postgres, vault → config
+//! jobs → db                     http, egress, postgres → config
 //! cli → app
 //! ```
 

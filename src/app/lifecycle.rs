@@ -122,11 +122,16 @@ impl Appliance {
         };
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let postgres = start_postgres(&config).await?;
-        match Running::start(config, listener, postgres.as_ref()).await {
-            Ok(running) => {
-                announce(&running.app, address, began).await?;
-                Ok(Self { running, postgres, _lock: lock })
+        let started = async {
+            let running = Running::start(config, listener, postgres.as_ref()).await?;
+            if let Err(error) = announce(&running.app, address, began).await {
+                running.stop().await;
+                return Err(error);
             }
+            Ok(running)
+        };
+        match started.await {
+            Ok(running) => Ok(Self { running, postgres, _lock: lock }),
             Err(error) => {
                 if let Some(postgres) = postgres {
                     postgres.stop().await;

@@ -5,8 +5,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{migrate, server::Server};
 use crate::{
-    support::{Error, Result},
-    vault::{scram, token},
+    support::{Error, Result, random},
+    vault::scram,
 };
 
 const SCHEMAS: &str = include_str!("sql/schemas.sql");
@@ -65,7 +65,7 @@ pub(super) async fn ensure_role(administrator: &mut PgConnection, role: &str, at
 /// Sets the password that the key gives, where roles have passwords; the statement carries its verifier only.
 pub(super) async fn set_password(administrator: &mut PgConnection, server: &Server, role: &str) -> Result<()> {
     let Some(password) = server.password(role) else { return Ok(()) };
-    let verifier = scram::verifier(&password, token::random_bytes());
+    let verifier = scram::verifier(&password, random::bytes());
     execute(administrator, format!("ALTER ROLE {} PASSWORD '{verifier}'", quote(role))).await
 }
 

@@ -67,7 +67,7 @@ impl RequestContext {
         if self.csrf_secret().is_some() {
             return (self.clone(), None);
         }
-        let binding = random::token();
+        let binding = hex::encode(random::bytes::<32>());
         let inner = Inner { form_binding: Some(binding.clone()), ..(*self.0).clone() };
         (Self(Arc::new(inner)), Some(binding))
     }

@@ -28,8 +28,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     db::Databases,
-    support::{Error, Result},
-    vault::token::random_bytes,
+    support::{Error, Result, random},
 };
 
 /// How often finished jobs and dead workers are looked for.
@@ -112,7 +111,7 @@ pub struct Jobs {
 impl Jobs {
     /// Jobs of this appliance.
     pub fn new(db: &Databases, settings: Settings) -> Self {
-        let boot = hex::encode(random_bytes::<8>());
+        let boot = hex::encode(random::bytes::<8>());
         Self { pool: db.jobs().clone(), settings, boot, stop: watch::channel(false).0, workers: Mutex::default() }
     }
 

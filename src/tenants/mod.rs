@@ -9,8 +9,7 @@ use serde::Serialize;
 pub use self::slug::Slug;
 use crate::{
     db::{Databases, TenantDb},
-    support::{Error, Result, clock::SharedClock, ids::TenantId},
-    vault::token::random_bytes,
+    support::{Error, Result, clock::SharedClock, ids::TenantId, random},
 };
 
 /// The most characters of a tenant's name.
@@ -48,7 +47,7 @@ impl Tenants {
     /// `Invalid` when the name is empty or too long, `Conflict` when the slug is taken.
     pub async fn create(&self, slug: &Slug, name: &str) -> Result<Tenant> {
         let tenant = Tenant {
-            id: TenantId::from_random(random_bytes()),
+            id: TenantId::from_random(random::bytes()),
             slug: slug.clone(),
             name: checked_name(name)?,
             created_at: self.clock.now(),

@@ -11,8 +11,7 @@ use std::{
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::token;
-use crate::support::{Error, Result};
+use crate::support::{Error, Result, random};
 
 /// The appliance's key. It never prints itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,7 +75,7 @@ fn read(path: &Path) -> io::Result<Result<ApplianceKey>> {
 
 /// Writes a new key so that there is either the whole file or none, whenever the power fails.
 fn create(path: &Path) -> Result<ApplianceKey> {
-    let bytes = token::random_bytes();
+    let bytes = random::bytes();
     let directory = path.parent().unwrap_or(Path::new("."));
     let draft = path.with_extension(format!("key.{}", std::process::id()));
     let write = || -> io::Result<()> {

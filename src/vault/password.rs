@@ -11,8 +11,7 @@ use argon2::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::token::random_bytes;
-use crate::support::{Error, Result};
+use crate::support::{Error, Result, random};
 
 /// The fewest characters of a password that somebody chooses.
 pub const MIN_LENGTH: usize = 10;
@@ -83,7 +82,7 @@ impl Passwords {
     /// `Unavailable` when its turn does not come within ten seconds.
     pub async fn hash(&self, password: Password) -> Result<String> {
         self.in_turn(move || {
-            let salt = random_bytes::<16>();
+            let salt = random::bytes::<16>();
             let hash = argon2()?.hash_password_with_salt(password.0.as_bytes(), &salt).map_err(Error::internal)?;
             Ok(hash.to_string())
         })

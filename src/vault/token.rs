@@ -4,19 +4,9 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rand::{TryRng as _, rngs::SysRng};
 use sha2::{Digest as _, Sha256};
 
-/// `N` bytes from the system's random number generator, the one source of randomness for secrets and ids.
-///
-/// # Panics
-/// When the system cannot give random bytes: nothing can be kept secret then.
-pub fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    #[expect(clippy::expect_used, reason = "without random numbers nothing can be kept secret")]
-    SysRng.try_fill_bytes(&mut bytes).expect("the system gives random bytes");
-    bytes
-}
+use crate::support::random;
 
 /// A token in clear: to be shown or sent once. It never prints itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,7 +15,7 @@ pub struct Token(String);
 impl Token {
     /// A new token of 256 random bits.
     pub fn generate() -> Self {
-        Self(URL_SAFE_NO_PAD.encode(random_bytes::<32>()))
+        Self(URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
     }
 
     /// Its text, 43 characters that may stand in an address or a cookie.
