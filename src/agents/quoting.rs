@@ -37,7 +37,7 @@ pub(super) fn quote(question: &str, sources: &[Citation]) -> Quotation {
     let mut text = introduction.trim_end().to_owned();
     let mut citations = Vec::with_capacity(chosen.len());
     for (number, source) in (1..).zip(chosen) {
-        let quoted = literal(&excerpt(without_headings(&source.text), question, LONGEST_QUOTE, LONGEST_QUOTE));
+        let quoted = literal(&excerpt(&readable(&source.text), question, LONGEST_QUOTE, LONGEST_QUOTE));
         let _ = write!(text, "\n\n> “{quoted}” [{number}]");
         citations.push(Citation { number, ..source.clone() });
     }
@@ -55,8 +55,18 @@ pub(super) fn beside(question: &str, sources: &[Citation], citations: &mut Vec<C
         citations.push(Citation { number, ..best.clone() });
         number
     });
-    let quoted = literal(&excerpt(without_headings(&best.text), question, LONGEST_BESIDE, LONGEST_QUOTE));
+    let quoted = literal(&excerpt(&readable(&best.text), question, LONGEST_BESIDE, LONGEST_QUOTE));
     Some(format!("\n\n> “{quoted}” [{number}]"))
+}
+
+/// A passage as one reads it aloud: without its headings, and a table's rows without their rules.
+fn readable(passage: &str) -> String {
+    let line = |line: &str| match line.trim().strip_prefix('|').and_then(|row| row.strip_suffix('|')) {
+        None => Some(line.to_owned()),
+        Some(row) if row.chars().all(|c| matches!(c, '-' | ':' | '|' | ' ')) => None,
+        Some(row) => Some(row.split('|').map(str::trim).collect::<Vec<_>>().join(": ") + "."),
+    };
+    without_headings(passage).lines().filter_map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The sentence of `passage` that shares the most words with `question`, with those round it as long as they fit into
@@ -164,5 +174,11 @@ mod tests {
             "{html}"
         );
         assert_eq!(html.matches("<a ").count(), 1, "{html}");
+    }
+
+    #[test]
+    fn a_table_is_quoted_row_by_row() {
+        let table = "| What | Warranty |\n|---|---|\n| Frames | 10 years |\n\nWear parts are not covered.";
+        assert_eq!(readable(table), "What: Warranty.\nFrames: 10 years.\n\nWear parts are not covered.");
     }
 }
