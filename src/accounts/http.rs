@@ -1,6 +1,7 @@
 //! Signing in and out, setting up, and the extractors by which every other slice knows who is there.
 
 mod extract;
+mod guard;
 mod local_path;
 mod setup;
 
@@ -14,7 +15,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub use self::{
-    extract::{AccountsState, InTenant, Owner},
+    extract::{AccountsState, InTenant},
+    guard::{Access, guard, require},
     local_path::LocalPath,
     setup::{complete_setup, show_setup},
 };
@@ -113,7 +115,9 @@ pub async fn sign_out(
     context: RequestContext,
     signed_in: SignedIn,
 ) -> Result<Response> {
-    state.accounts.sign_out(signed_in.session).await?;
+    if let Some(session) = signed_in.session() {
+        state.accounts.sign_out(session).await?;
+    }
     let forget = context.kit().set_cookie(KitCookie::Session, "", 0)?;
     Ok((AppendHeaders([forget]), Redirect::to("/sign-in")).into_response())
 }
@@ -124,7 +128,7 @@ pub async fn show_session(signed_in: SignedIn) -> Json<Value> {
         "user": signed_in.user,
         "tenant": { "slug": signed_in.tenant.slug, "name": signed_in.tenant.name },
         "role": signed_in.role,
-        "csrf_token": signed_in.csrf,
+        "csrf_token": signed_in.csrf(),
     }))
 }
 

@@ -6,23 +6,28 @@
 
 mod email;
 pub mod http;
+mod role;
 mod setup;
+mod signed_in;
 mod store;
 mod throttle;
 
 use std::{
     fmt,
     net::IpAddr,
-    str::FromStr,
     sync::{Arc, atomic::AtomicBool},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::throttle::Throttle;
-pub use self::{email::EmailAddress, setup::Setup};
+pub use self::{
+    email::EmailAddress,
+    role::{Permission, Role},
+    setup::Setup,
+    signed_in::{SignedIn, User, Via},
+};
 pub use crate::vault::password::Password;
 use crate::{
     audit::{self, Actor, NewEntry},
@@ -42,77 +47,6 @@ use crate::{
 const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// The most characters of a person's name.
 const NAME_LENGTH: usize = 200;
-
-/// What a person may do in an organisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Everything, members and settings included.
-    Owner,
-    /// Work with agents and knowledge.
-    Member,
-}
-
-impl Role {
-    /// `owner` or `member`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Member => "member",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Role {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "owner" => Ok(Self::Owner),
-            "member" => Ok(Self::Member),
-            _ => Err(Error::invalid("A role is owner or member")),
-        }
-    }
-}
-
-/// A person with an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct User {
-    /// Which.
-    pub id: UserId,
-    /// Where they are reached, and what they sign in with.
-    pub email: EmailAddress,
-    /// What they are called.
-    pub name: String,
-}
-
-/// Who is behind a request, as far as the session says.
-#[derive(Debug, Clone)]
-pub struct SignedIn {
-    /// The person.
-    pub user: User,
-    /// Their session.
-    pub session: SessionId,
-    /// A CSRF token for this session; each call gives another one that is as good.
-    pub csrf: String,
-    /// The organisation that the session works in.
-    pub tenant: Tenant,
-    /// The person's role in it.
-    pub role: Role,
-}
-
-impl SignedIn {
-    /// The person as the audit log names them.
-    pub fn actor(&self) -> Actor {
-        Actor::User { id: self.user.id }
-    }
-}
 
 /// From where somebody signs in.
 #[derive(Debug, Clone, Default)]
@@ -192,7 +126,7 @@ impl Accounts {
         let inner = &*self.inner;
         let name = checked_name(name)?;
         let hash = inner.passwords.hash(password).await?;
-        let user = User { id: UserId::generate(), email: email.clone(), name };
+        let user = User { id: UserId::generate(), email: email.clone(), name, operator: false };
         let now = inner.clock.now();
         let mut transaction = store::begin(inner.db.control()).await?;
         let added = store::insert_user(&mut transaction, &user, &hash, now).await?;
@@ -233,12 +167,12 @@ impl Accounts {
         let inner = &*self.inner;
         let now = inner.clock.now();
         let found = store::session(inner.db.control(), &TokenHash::of(token), now, now - inner.idle).await?;
-        let Some((mut signed_in, last_seen)) = found else { return Ok(None) };
-        if now - last_seen >= SEEN_EVERY {
-            store::touch(inner.db.control(), signed_in.session, now).await?;
+        let Some(found) = found else { return Ok(None) };
+        if now - found.last_seen >= SEEN_EVERY {
+            store::touch(inner.db.control(), found.session, now).await?;
         }
-        signed_in.csrf = csrf::token(token);
-        Ok(Some(signed_in))
+        let via = Via::Session { id: found.session, csrf: csrf::token(token) };
+        Ok(Some(SignedIn { user: found.user, via, tenant: found.tenant, role: found.role }))
     }
 
     /// Ends a session. One that has ended already stays so.

@@ -63,7 +63,7 @@ impl Accounts {
         store::is_setup_token(inner.db.control(), &TokenHash::of(token), inner.clock.now() - TOKEN_LIFETIME).await
     }
 
-    /// Creates the organisation and its owner, and signs the owner in. All or nothing, and once: afterwards no token
+    /// Creates the organisation and its owner, who is also the appliance's operator, and signs them in. All or nothing, and once: afterwards no token
     /// is good. An organisation of this slug that was created before, with nobody in it, is taken over.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Accounts {
             return Err(bad_token());
         }
         let hash = inner.passwords.hash(setup.password).await?;
-        let user = User { id: UserId::generate(), email: setup.email, name };
+        let user = User { id: UserId::generate(), email: setup.email, name, operator: true };
 
         let mut transaction = store::begin(inner.db.control()).await?;
         // Whoever deletes the tokens is the one who sets up; a second one waits here and then finds none.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{EmailAddress, Role, SignedIn, User};
+use super::{EmailAddress, Role, User};
 use crate::{
     db::violates,
     support::{
@@ -44,6 +44,7 @@ struct SessionRow {
     user_id: Uuid,
     email: String,
     user_name: String,
+    is_operator: bool,
     role: String,
     tenant: String,
     slug: String,
@@ -56,6 +57,16 @@ struct UserRow {
     id: Uuid,
     email: String,
     name: String,
+    is_operator: bool,
+}
+
+/// A session that has not ended, and who it is.
+pub(super) struct Found {
+    pub(super) session: SessionId,
+    pub(super) last_seen: DateTime<Utc>,
+    pub(super) user: User,
+    pub(super) tenant: Tenant,
+    pub(super) role: Role,
 }
 
 /// A transaction on the control schema.
@@ -81,7 +92,7 @@ pub(super) async fn insert_user(
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let added = sqlx::query(
-        "INSERT INTO users (id, email, name, password_hash, created_at) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO users (id, email, name, password_hash, created_at, is_operator) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (lower(email)) DO NOTHING",
     )
     .bind(user.id.0)
@@ -89,6 +100,7 @@ pub(super) async fn insert_user(
     .bind(&user.name)
     .bind(password_hash)
     .bind(now)
+    .bind(user.operator)
     .execute(&mut **transaction)
     .await?
     .rows_affected();
@@ -100,12 +112,12 @@ pub(super) async fn user_by_email(
     transaction: &mut Transaction<'static, Postgres>,
     email: &EmailAddress,
 ) -> Result<User> {
-    let row: UserRow = sqlx::query_as("SELECT id, email, name FROM users WHERE lower(email) = lower($1)")
+    let row: UserRow = sqlx::query_as("SELECT id, email, name, is_operator FROM users WHERE lower(email) = lower($1)")
         .bind(email.as_str())
         .fetch_optional(&mut **transaction)
         .await?
         .ok_or_else(|| Error::not_found("the user"))?;
-    Ok(User { id: UserId(row.id), email: row.email.parse()?, name: row.name })
+    Ok(User { id: UserId(row.id), email: row.email.parse()?, name: row.name, operator: row.is_operator })
 }
 
 /// Makes somebody a member of an organisation; `Conflict` when they are one already.
@@ -138,9 +150,9 @@ pub(super) async fn credentials(control: &PgPool, email: &EmailAddress) -> Resul
     let row: Option<(Uuid, String, Option<String>)> = sqlx::query_as(
         "SELECT u.id, u.password_hash, t.id
          FROM users u
-         LEFT JOIN memberships m ON m.user_id = u.id
+         LEFT JOIN memberships m ON m.user_id = u.id AND m.suspended_at IS NULL
          LEFT JOIN tenants t ON t.id = m.tenant_id AND t.state = 'active'
-         WHERE lower(u.email) = lower($1)
+         WHERE lower(u.email) = lower($1) AND u.suspended_at IS NULL
          ORDER BY t.id IS NULL, m.created_at, t.id
          LIMIT 1",
     )
@@ -183,21 +195,22 @@ pub(super) async fn insert_session(control: &PgPool, row: &NewRow<'_>) -> Result
     Ok(())
 }
 
-/// Session, person, role and organisation at once; and when the session was last seen.
+/// Session, person, role and organisation at once.
 pub(super) async fn session(
     control: &PgPool,
     token: &TokenHash,
     now: DateTime<Utc>,
     idle_since: DateTime<Utc>,
-) -> Result<Option<(SignedIn, DateTime<Utc>)>> {
+) -> Result<Option<Found>> {
     let row: Option<SessionRow> = sqlx::query_as(
-        "SELECT s.id AS session, s.last_seen_at, u.id AS user_id, u.email, u.name AS user_name, m.role,
+        "SELECT s.id AS session, s.last_seen_at, u.id AS user_id, u.email, u.name AS user_name, u.is_operator, m.role,
                 t.id AS tenant, t.slug, t.name AS tenant_name, t.created_at AS tenant_created_at
          FROM sessions s
          JOIN users u ON u.id = s.user_id
          JOIN memberships m ON m.user_id = s.user_id AND m.tenant_id = s.tenant_id
          JOIN tenants t ON t.id = s.tenant_id
-         WHERE s.token_hash = $1 AND s.expires_at > $2 AND s.last_seen_at > $3 AND t.state = 'active'",
+         WHERE s.token_hash = $1 AND s.expires_at > $2 AND s.last_seen_at > $3 AND t.state = 'active'
+           AND u.suspended_at IS NULL AND m.suspended_at IS NULL",
     )
     .bind(token.as_bytes())
     .bind(now)
@@ -205,16 +218,16 @@ pub(super) async fn session(
     .fetch_optional(control)
     .await?;
     row.map(|row| {
-        let last_seen = row.last_seen_at;
         let tenant = Tenant {
             id: row.tenant.parse()?,
             slug: row.slug.parse()?,
             name: row.tenant_name,
             created_at: row.tenant_created_at,
         };
-        let user = User { id: UserId(row.user_id), email: row.email.parse()?, name: row.user_name };
+        let user =
+            User { id: UserId(row.user_id), email: row.email.parse()?, name: row.user_name, operator: row.is_operator };
         let (session, role) = (SessionId(row.session), row.role.parse()?);
-        Ok((SignedIn { user, session, csrf: String::new(), tenant, role }, last_seen))
+        Ok(Found { session, last_seen: row.last_seen_at, user, tenant, role })
     })
     .transpose()
 }

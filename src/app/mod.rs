@@ -8,4 +8,5 @@ mod notify;
 mod readiness;
 pub mod routes;
 mod shelf;
+mod table;
 pub mod wiring;

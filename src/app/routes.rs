@@ -1,15 +1,18 @@
 //! Every route of the web server on one screen.
 
-use axum::{
-    Router,
-    extract::FromRef,
-    routing::{delete, get, post},
-};
+use axum::{Router, extract::FromRef};
 use std::sync::Arc;
 
-use super::{readiness::Parts, wiring::App};
+use super::{
+    readiness::Parts,
+    table::{Declared, Table},
+    wiring::App,
+};
 use crate::{
-    accounts::http::{self as accounts, AccountsState},
+    accounts::{
+        Permission,
+        http::{self as accounts, Access, AccountsState},
+    },
     agents::http::{self as agents, ChatState},
     http::{
         assets::show_asset,
@@ -23,40 +26,50 @@ use crate::{
 /// The console, its API and the health pages, with the guards round all of them.
 pub fn router(app: &App, parts: Parts) -> Router {
     let state = WebState { app: app.clone(), ready: Ready(Arc::new(parts)) };
-    let router = Router::new()
+    middleware::apply(table(state).finish().0, app.kit.clone())
+}
+
+/// Every route with who may use it: what `aegis permissions --routes` prints, and the tests try one by one.
+pub fn declared(app: &App) -> Vec<Declared> {
+    let parts = Parts { postgres: None, databases: app.databases.clone() };
+    table(WebState { app: app.clone(), ready: Ready(Arc::new(parts)) }).finish().1
+}
+
+fn table(state: WebState) -> Table<WebState> {
+    use Access::{Needs, Open, SignedIn};
+    use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite};
+    Table::new(state)
         // Open to everybody
-        .route("/healthz", get(show_health))
-        .route("/readyz", get(show_readiness))
-        .route("/assets/{build}/{*path}", get(show_asset))
-        .route("/sign-in", get(accounts::show_sign_in).post(accounts::sign_in))
-        .route("/setup", get(accounts::show_setup).post(accounts::complete_setup))
-        .route("/theme", post(set_theme))
-        // Signed in: pages
-        .route("/", get(agents::show_start))
-        .route("/sign-out", post(accounts::sign_out))
-        .route("/chat", get(agents::show_new_chat).post(agents::ask_by_form))
-        .route("/chat/{conversation}", get(agents::show_conversation))
-        .route(
-            "/knowledge",
-            get(knowledge::show_knowledge).post(knowledge::add_documents_by_form).layer(knowledge::upload_limit()),
-        )
-        .route("/knowledge/{document}", get(knowledge::show_document))
-        .route("/knowledge/{document}/delete", post(knowledge::delete_document_by_form))
-        .route("/knowledge/{document}/original", get(knowledge::download_original))
-        // Signed in: the API that the pages' scripts use
-        .route("/api/session", get(accounts::show_session))
-        .route("/api/chat", post(agents::ask))
-        .route("/api/chat/conversations", get(agents::list_conversations))
-        .route("/api/chat/runs/{run}/cancel", post(agents::cancel_run))
-        .route(
-            "/api/knowledge/documents",
-            get(knowledge::list_documents).post(knowledge::add_documents).layer(knowledge::upload_limit()),
-        )
-        .route("/api/knowledge/documents/{document}", delete(knowledge::delete_document))
-        .route("/api/knowledge/search", get(knowledge::search_passages))
-        .route("/api/knowledge/passages/{passage}", get(knowledge::show_passage))
-        .with_state(state);
-    middleware::apply(router, app.kit.clone())
+        .get("/healthz", Open, show_health)
+        .get("/readyz", Open, show_readiness)
+        .get("/assets/{build}/{*path}", Open, show_asset)
+        .get("/sign-in", Open, accounts::show_sign_in)
+        .post("/sign-in", Open, accounts::sign_in)
+        .get("/setup", Open, accounts::show_setup)
+        .post("/setup", Open, accounts::complete_setup)
+        .post("/theme", Open, set_theme)
+        // Oneself
+        .get("/", SignedIn, agents::show_start)
+        .post("/sign-out", SignedIn, accounts::sign_out)
+        .get("/api/session", SignedIn, accounts::show_session)
+        // Chat
+        .get("/chat", Needs(ChatRead), agents::show_new_chat)
+        .post("/chat", Needs(ChatWrite), agents::ask_by_form)
+        .get("/chat/{conversation}", Needs(ChatRead), agents::show_conversation)
+        .post("/api/chat", Needs(ChatWrite), agents::ask)
+        .get("/api/chat/conversations", Needs(ChatRead), agents::list_conversations)
+        .post("/api/chat/runs/{run}/cancel", Needs(ChatWrite), agents::cancel_run)
+        // Knowledge
+        .get("/knowledge", Needs(KnowledgeRead), knowledge::show_knowledge)
+        .upload("/knowledge", Needs(KnowledgeWrite), knowledge::add_documents_by_form)
+        .get("/knowledge/{document}", Needs(KnowledgeRead), knowledge::show_document)
+        .post("/knowledge/{document}/delete", Needs(KnowledgeWrite), knowledge::delete_document_by_form)
+        .get("/knowledge/{document}/original", Needs(KnowledgeRead), knowledge::download_original)
+        .get("/api/knowledge/documents", Needs(KnowledgeRead), knowledge::list_documents)
+        .upload("/api/knowledge/documents", Needs(KnowledgeWrite), knowledge::add_documents)
+        .delete("/api/knowledge/documents/{document}", Needs(KnowledgeWrite), knowledge::delete_document)
+        .get("/api/knowledge/search", Needs(KnowledgeRead), knowledge::search_passages)
+        .get("/api/knowledge/passages/{passage}", Needs(KnowledgeRead), knowledge::show_passage)
 }
 
 /// What the handlers take out of the router's state.

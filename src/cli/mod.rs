@@ -10,6 +10,7 @@ mod config;
 mod doctor;
 mod kb;
 mod output;
+mod permissions;
 mod serve;
 mod tenant;
 mod user;
@@ -53,6 +54,8 @@ enum Command {
     Kb(kb::Kb),
     /// Ask an agent and wait for the answer.
     Ask(ask::Ask),
+    /// Show which role may do what, or who may use which route.
+    Permissions(permissions::Permissions),
     /// Verify the audit log, or show a run from it.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -104,6 +107,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
     let command = match arguments.command {
         Command::Config(command) => return command.run(load, output),
         Command::Serve => return serve::run(load()?),
+        Command::Permissions(permissions) if !permissions.routes => return permissions::Permissions::table(output),
         command => command,
     };
     let config = load()?;
@@ -119,6 +123,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
             Command::Kb(command) => command.run(&client, output).await,
             Command::Ask(command) => command.run(&client, output).await,
             Command::Audit(command) => command.run(&client, output).await,
+            Command::Permissions(command) => command.list_routes(&client, output).await,
             Command::Config(_) | Command::Serve | Command::Doctor(_) => unreachable!("handled above"),
         };
         client.close().await;

@@ -37,8 +37,12 @@ pub enum User {
 pub enum RoleName {
     /// May do everything in the tenant.
     Owner,
+    /// May manage members and secrets and read the audit log.
+    Admin,
     /// May use the agents and the knowledge base.
     Member,
+    /// May read.
+    Viewer,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

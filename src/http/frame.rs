@@ -11,6 +11,8 @@ pub struct Frame {
     pub title: String,
     /// Which entry of the rail is the current one.
     pub nav: Section,
+    /// The entries of the rail: the sections that the person may see.
+    pub sections: Vec<Section>,
     /// Who is signed in.
     pub person: Option<Person>,
     /// The tenant whose data the page shows.
@@ -30,6 +32,7 @@ impl Frame {
         Self {
             title: title.into(),
             nav: Section::Elsewhere,
+            sections: Vec::new(),
             person: None,
             tenant: None,
             csrf: context.csrf_token().unwrap_or_default(),
@@ -38,9 +41,9 @@ impl Frame {
         }
     }
 
-    /// Whether `section` is the current one: `{% if frame.is("chat") %} aria-current="page"{% endif %}`.
-    pub fn is(&self, section: &str) -> bool {
-        self.nav.name() == section
+    /// Whether `section` is the current one.
+    pub fn is(&self, section: &Section) -> bool {
+        self.nav == *section
     }
 
     /// The address of a file under `web/`: `{{ frame.asset("css/base.css") }}`.
@@ -56,7 +59,7 @@ pub struct Person {
     pub name: String,
     /// Their e-mail address.
     pub email: String,
-    /// `owner` or `member`.
+    /// `owner`, `admin`, `member` or `viewer`.
     pub role: &'static str,
 }
 
@@ -83,21 +86,63 @@ pub struct ActiveTenant {
 /// The console's sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
-    /// `/chat`
+    /// Conversations with agents.
     Chat,
-    /// `/knowledge`
+    /// Documents.
     Knowledge,
-    /// A page outside the sections: sign-in, errors.
+    /// The audit log.
+    Audit,
+    /// Who belongs to the organisation.
+    Members,
+    /// The organisation's settings and secrets.
+    Settings,
+    /// All organisations, for the appliance's operators.
+    Tenants,
+    /// A page outside the rail: sign-in, errors, one's own account.
     Elsewhere,
 }
 
 impl Section {
-    /// Its name, as in its URL: `chat`.
-    pub fn name(self) -> &'static str {
+    /// The sections of the rail, in its order.
+    pub const RAIL: [Self; 6] =
+        [Self::Chat, Self::Knowledge, Self::Audit, Self::Members, Self::Settings, Self::Tenants];
+
+    /// The page that it begins with.
+    pub fn path(self) -> &'static str {
         match self {
-            Self::Chat => "chat",
-            Self::Knowledge => "knowledge",
-            Self::Elsewhere => "",
+            Self::Chat => "/chat",
+            Self::Knowledge => "/knowledge",
+            Self::Audit => "/audit",
+            Self::Members => "/members",
+            Self::Settings => "/settings",
+            Self::Tenants => "/operator/tenants",
+            Self::Elsewhere => "/",
+        }
+    }
+
+    /// Its word in the rail.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Chat => "Chat",
+            Self::Knowledge => "Knowledge",
+            Self::Audit => "Audit",
+            Self::Members => "Members",
+            Self::Settings => "Settings",
+            Self::Tenants => "Tenants",
+            Self::Elsewhere => "Start",
+        }
+    }
+
+    /// Its icon in the sprite.
+    pub fn icon(self) -> &'static str {
+        match self {
+            Self::Chat => "message-square",
+            Self::Knowledge => "library-big",
+            Self::Audit => "scroll-text",
+            Self::Members => "users",
+            Self::Settings => "settings",
+            Self::Tenants => "building-2",
+            Self::Elsewhere => "mark",
         }
     }
 }

@@ -109,6 +109,10 @@ uuid_ids! {
     UserId: "the user";
     /// One sign-in of a person on one browser.
     SessionId: "the session";
+    /// A token that programs use the API with, on behalf of a person.
+    ApiTokenId: "the API token";
+    /// An invitation to an organisation.
+    InvitationId: "the invitation";
     /// A document of the knowledge base.
     DocumentId: "the document";
     /// A passage of a document.

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration as StdDuration};
 
 use aegis::{
     accounts::{
-        Accounts, EmailAddress, Password, Role, SignedIn,
+        Accounts, EmailAddress, Password, Permission, Role, SignedIn,
         http::{
-            AccountsState, InTenant, Owner, complete_setup, show_session, show_setup, show_sign_in, sign_in, sign_out,
+            Access, AccountsState, InTenant, complete_setup, guard, show_session, show_setup, show_sign_in, sign_in,
+            sign_out,
         },
     },
     config,
@@ -19,6 +20,7 @@ use axum::{
     body::Body,
     extract::FromRef,
     http::{Request, StatusCode},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use chrono::Duration;
@@ -65,13 +67,14 @@ impl Appliance {
         let settings = config::Accounts { session_idle_hours: 72, session_days: 30, concurrent_hashes: 2 };
         let accounts = Accounts::new(db.databases.clone(), db.tenants(), db.shared_clock(), &settings);
         let state = AccountsState { accounts: accounts.clone(), databases: db.databases.clone() };
+        let guarded = from_fn_with_state((state.clone(), Access::Needs(Permission::SettingsManage)), guard);
         let router = Router::new()
             .route("/", get(home))
             .route("/sign-in", get(show_sign_in).post(sign_in))
             .route("/sign-out", post(sign_out))
             .route("/setup", get(show_setup).post(complete_setup))
             .route("/api/session", get(show_session))
-            .route("/owners", get(|Owner(owner): Owner| async move { owner.user.name }))
+            .route("/owners", get(|owner: SignedIn| async move { owner.user.name }).layer(guarded))
             .route(
                 "/twice",
                 get(|one: SignedIn, two: InTenant| async move { (one.user == two.signed_in.user).to_string() }),

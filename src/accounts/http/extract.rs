@@ -10,7 +10,7 @@ use axum::{
 
 use super::LocalPath;
 use crate::{
-    accounts::{Accounts, Role, SignedIn},
+    accounts::{Accounts, Permission, SignedIn},
     db::{Databases, TenantDb},
     http::{
         context::RequestContext,
@@ -39,10 +39,6 @@ pub struct InTenant {
     pub db: TenantDb,
 }
 
-/// A signed-in owner. Anybody else is refused.
-#[derive(Debug, Clone)]
-pub struct Owner(pub SignedIn);
-
 /// Why nobody comes in: an error, or the way to the sign-in page.
 pub enum Refusal {
     /// For programs, and when something broke.
@@ -56,14 +52,25 @@ impl SignedIn {
     pub fn frame(&self, context: &RequestContext, title: impl Into<String>, section: Section) -> Frame {
         Frame {
             nav: section,
+            sections: Section::RAIL.into_iter().filter(|section| self.sees(*section)).collect(),
             person: Some(Person {
                 name: self.user.name.clone(),
                 email: self.user.email.as_str().to_owned(),
                 role: self.role.name(),
             }),
             tenant: Some(ActiveTenant { name: self.tenant.name.clone(), slug: self.tenant.slug.as_str().to_owned() }),
-            csrf: self.csrf.clone(),
+            csrf: self.csrf().to_owned(),
             ..Frame::public(context, title)
+        }
+    }
+
+    /// Whether the rail leads there: the same permission as its page's route.
+    fn sees(&self, section: Section) -> bool {
+        match section {
+            Section::Chat => self.may(Permission::ChatRead),
+            Section::Knowledge => self.may(Permission::KnowledgeRead),
+            // Their pages are drawn into the rail with them.
+            Section::Audit | Section::Members | Section::Settings | Section::Tenants | Section::Elsewhere => false,
         }
     }
 }
@@ -104,24 +111,6 @@ where
         let signed_in = SignedIn::from_request_parts(parts, state).await?;
         let db = AccountsState::from_ref(state).databases.tenant(&signed_in.tenant.id).await?;
         Ok(Self { signed_in, db })
-    }
-}
-
-impl<S> FromRequestParts<S> for Owner
-where
-    S: Send + Sync,
-    AccountsState: FromRef<S>,
-{
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let signed_in = SignedIn::from_request_parts(parts, state).await?;
-        match signed_in.role {
-            Role::Owner => Ok(Self(signed_in)),
-            Role::Member => {
-                Err(Error::forbidden("Only an owner of the organisation may do this").remedy("Ask an owner").into())
-            }
-        }
     }
 }
 

@@ -1,0 +1,83 @@
+//! What stands before a route: each is declared with who may come in.
+
+use std::fmt;
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::AccountsState;
+use crate::{
+    accounts::{Permission, SignedIn},
+    support::{Error, Result},
+};
+
+/// Who may come in at a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody: there is nothing to protect, or the handler checks a token of its own.
+    Open,
+    /// Whoever is signed in.
+    SignedIn,
+    /// Whoever has this permission in the organisation that they are signed in to.
+    Needs(Permission),
+    /// The appliance's operators, in person.
+    Operator,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => f.write_str("open"),
+            Self::SignedIn => f.write_str("signed in"),
+            Self::Needs(permission) => permission.fmt(f),
+            Self::Operator => f.write_str("operator"),
+        }
+    }
+}
+
+/// Lets through whom `Access` lets in. The handler's own extractors then find who it is without asking again.
+pub async fn guard(State((state, access)): State<(AccountsState, Access)>, request: Request, next: Next) -> Response {
+    if access == Access::Open {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let signed_in = match SignedIn::from_request_parts(&mut parts, &state).await {
+        Ok(signed_in) => signed_in,
+        Err(refusal) => return refusal.into_response(),
+    };
+    match allowed(&signed_in, access) {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn allowed(signed_in: &SignedIn, access: Access) -> Result<()> {
+    match access {
+        Access::Open | Access::SignedIn => Ok(()),
+        Access::Needs(permission) => require(signed_in, permission),
+        Access::Operator if signed_in.is_operator() => Ok(()),
+        Access::Operator => Err(Error::forbidden("This is for the operators of the appliance")
+            .remedy("Ask whoever runs this server; `aegis user operator` makes somebody one")),
+    }
+}
+
+/// For handlers that need more than their route says, depending on what is asked.
+///
+/// # Errors
+/// `Forbidden`, saying what is missing.
+pub fn require(signed_in: &SignedIn, permission: Permission) -> Result<()> {
+    if signed_in.may(permission) {
+        return Ok(());
+    }
+    let meaning = permission.meaning();
+    Err(if signed_in.role.may(permission) {
+        Error::forbidden(format!("This API token may not {meaning}"))
+            .remedy(format!("Make one with the scope {permission}"))
+    } else {
+        Error::forbidden(format!("As {} of {} you may not {meaning}", signed_in.role, signed_in.tenant.name))
+            .remedy("Ask an owner of the organisation")
+    })
+}

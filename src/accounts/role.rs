@@ -1,0 +1,193 @@
+//! Who may do what: one table, which the guard round every route, the pages and `aegis permissions` all ask.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::support::{Error, Result};
+
+/// What a person is in an organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads; changes nothing and asks no agent.
+    Viewer,
+    /// Works with agents and knowledge.
+    Member,
+    /// Runs the organisation's side: members, secrets, audit.
+    Admin,
+    /// Everything, the organisation itself included.
+    Owner,
+}
+
+impl Role {
+    /// From the most to the least.
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Admin, Self::Member, Self::Viewer];
+
+    /// `owner`, `admin`, `member` or `viewer`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Member => "member",
+            Self::Viewer => "viewer",
+        }
+    }
+
+    /// What the role is for, in a few words.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::Owner => "everything, the organisation itself included",
+            Self::Admin => "members, secrets and the audit log",
+            Self::Member => "works with agents and knowledge",
+            Self::Viewer => "reads, changes nothing",
+        }
+    }
+
+    /// Whether the role carries the permission.
+    pub fn may(self, permission: Permission) -> bool {
+        self >= permission.least()
+    }
+
+    /// Whether somebody of this role may give `other` to somebody, or take it: nobody reaches above themselves.
+    pub fn may_grant(self, other: Self) -> bool {
+        self.may(Permission::MembersManage) && self >= other
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Role {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.name() == text)
+            .ok_or_else(|| Error::invalid("A role is owner, admin, member or viewer"))
+    }
+}
+
+/// Something that a role, or the scopes of an API token, may allow in an organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Permission {
+    /// Read one's own conversations.
+    ChatRead,
+    /// Ask agents.
+    ChatWrite,
+    /// Read and search documents.
+    KnowledgeRead,
+    /// Add and delete documents.
+    KnowledgeWrite,
+    /// See who belongs to the organisation.
+    MembersRead,
+    /// Invite people, change their roles, suspend and remove them.
+    MembersManage,
+    /// Read the audit log and run time lines, verify, export and replay.
+    AuditRead,
+    /// See which secrets there are (never their values), set and delete them.
+    SecretsManage,
+    /// Rename the organisation, set its policies.
+    SettingsManage,
+}
+
+impl Permission {
+    /// All, as the table lists them.
+    pub const ALL: [Self; 9] = [
+        Self::ChatRead,
+        Self::ChatWrite,
+        Self::KnowledgeRead,
+        Self::KnowledgeWrite,
+        Self::MembersRead,
+        Self::MembersManage,
+        Self::AuditRead,
+        Self::SecretsManage,
+        Self::SettingsManage,
+    ];
+
+    /// The permission's name, which is also the scope that an API token needs: `knowledge:read`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ChatRead => "chat:read",
+            Self::ChatWrite => "chat:write",
+            Self::KnowledgeRead => "knowledge:read",
+            Self::KnowledgeWrite => "knowledge:write",
+            Self::MembersRead => "members:read",
+            Self::MembersManage => "members:manage",
+            Self::AuditRead => "audit:read",
+            Self::SecretsManage => "secrets:manage",
+            Self::SettingsManage => "settings:manage",
+        }
+    }
+
+    /// What it allows, as a person reads it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::ChatRead => "read one's own conversations",
+            Self::ChatWrite => "ask agents",
+            Self::KnowledgeRead => "read and search documents",
+            Self::KnowledgeWrite => "add and delete documents",
+            Self::MembersRead => "see who belongs to the organisation",
+            Self::MembersManage => "invite, suspend and remove people, change roles",
+            Self::AuditRead => "read, verify, export and replay the audit log",
+            Self::SecretsManage => "set and delete secrets, never read them",
+            Self::SettingsManage => "rename the organisation, set its policies",
+        }
+    }
+
+    /// The table itself: the least role that carries the permission.
+    fn least(self) -> Role {
+        match self {
+            Self::ChatRead | Self::KnowledgeRead => Role::Viewer,
+            Self::ChatWrite | Self::KnowledgeWrite | Self::MembersRead => Role::Member,
+            Self::MembersManage | Self::AuditRead | Self::SecretsManage => Role::Admin,
+            Self::SettingsManage => Role::Owner,
+        }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Permission {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|permission| permission.name() == text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|permission| permission.name()).collect();
+            Error::invalid(format!("There is no permission \"{}\"", text.escape_debug()))
+                .remedy(format!("Use one of {}", names.join(", ")))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_none_is_given_twice() {
+        for role in Role::ALL {
+            assert_eq!(role.name().parse::<Role>().unwrap(), role);
+        }
+        for permission in Permission::ALL {
+            assert_eq!(permission.name().parse::<Permission>().unwrap(), permission);
+        }
+        assert!("root".parse::<Role>().is_err() && "chat".parse::<Permission>().is_err());
+    }
+
+    #[test]
+    fn an_admin_makes_no_owner_and_a_member_makes_nobody() {
+        assert!(Role::Owner.may_grant(Role::Owner) && Role::Admin.may_grant(Role::Admin));
+        assert!(!Role::Admin.may_grant(Role::Owner));
+        assert!(!Role::Member.may_grant(Role::Viewer) && !Role::Viewer.may_grant(Role::Viewer));
+    }
+}

@@ -1,0 +1,118 @@
+//! A tenant's documents and agents, as the operator at the command line uses them.
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{Path, Query, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, App, open};
+use crate::{
+    agents::Ask,
+    audit::Actor,
+    db::TenantDb,
+    knowledge::{Document, Upload},
+    support::{Error, Result, ids::DocumentId},
+};
+
+pub(super) async fn list_documents(State(app): State<App>, Path(slug): Path<String>) -> Answer {
+    let db = open(&app, &slug).await?;
+    let documents = app.knowledge.list(&db).await?;
+    Ok(Json(documents.iter().map(document_json).collect()))
+}
+
+#[derive(Deserialize)]
+pub(super) struct FileName {
+    name: String,
+}
+
+pub(super) async fn add_document(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+    Query(file): Query<FileName>,
+    bytes: Bytes,
+) -> Answer {
+    let db = open(&app, &slug).await?;
+    let added =
+        app.knowledge.add(&db, Upload { file_name: file.name, bytes: bytes.into(), by: Actor::Operator }).await?;
+    Ok(Json(json!({ "document": document_json(&added.document), "already_there": added.already_there })))
+}
+
+pub(super) async fn show_document(State(app): State<App>, Path((slug, id)): Path<(String, DocumentId)>) -> Answer {
+    let db = open(&app, &slug).await?;
+    Ok(Json(document_json(&find_document(&app, &db, id).await?)))
+}
+
+pub(super) async fn remove_document(State(app): State<App>, Path((slug, id)): Path<(String, DocumentId)>) -> Answer {
+    let db = open(&app, &slug).await?;
+    let document = find_document(&app, &db, id).await?;
+    app.knowledge.remove(&db, id, Actor::Operator).await?;
+    Ok(Json(document_json(&document)))
+}
+
+async fn find_document(app: &App, db: &TenantDb, id: DocumentId) -> Result<Document> {
+    app.knowledge.document(db, id).await?.ok_or_else(|| Error::not_found("the document"))
+}
+
+fn document_json(document: &Document) -> Value {
+    let (done, total) = document.progress;
+    json!({
+        "id": document.id, "title": document.title, "status": document.status, "passages": document.passages,
+        "pages": document.pages, "bytes": document.bytes, "error": document.error,
+        "progress_done": done, "progress_total": total, "created_at": document.created_at,
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct Search {
+    q: String,
+    limit: usize,
+}
+
+pub(super) async fn search(State(app): State<App>, Path(slug): Path<String>, Query(search): Query<Search>) -> Answer {
+    let db = open(&app, &slug).await?;
+    let hits = app.knowledge.search(&db, &search.q, search.limit).await?;
+    Ok(Json(
+        hits.iter()
+            .map(|hit| {
+                json!({
+                    "document": hit.title, "locator": hit.passage.locator, "score": hit.score, "text": hit.passage.text,
+                })
+            })
+            .collect(),
+    ))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Question {
+    agent: String,
+    question: String,
+}
+
+/// Streams the run's events, one JSON object a line.
+pub(super) async fn ask(
+    State(app): State<App>,
+    Path(slug): Path<String>,
+    Json(question): Json<Question>,
+) -> Answer<Response> {
+    let db = open(&app, &slug).await?;
+    let ask = Ask {
+        agent: question.agent,
+        question: question.question,
+        conversation: None,
+        actor: Actor::Operator,
+        user: None,
+    };
+    let run = app.agents.ask(&db, ask).await?;
+    let lines = run.events.map(|event| {
+        let mut line = serde_json::to_vec(&event)?;
+        line.push(b'\n');
+        Ok::<_, serde_json::Error>(line)
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}

@@ -1,0 +1,96 @@
+//! What the admin socket answers: the command line's side of every use case, as JSON.
+//!
+//! The socket is 0600 in the data directory, so whoever can open it may do everything; each action is still
+//! written to the tenant's audit log, as the operator's.
+
+mod audit;
+mod knowledge;
+mod people;
+mod tenants;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+
+use super::{doctor, routes, wiring::App};
+use crate::{
+    db::TenantDb,
+    http::error::{kind_name, status_of},
+    support::{Error, Result},
+    tenants::{Slug, Tenant},
+};
+
+/// Every route of the admin socket.
+pub fn router(app: App) -> Router {
+    let largest = usize::try_from(app.config.knowledge.max_file_mib << 20).unwrap_or(usize::MAX);
+    Router::new()
+        .route("/tenants", get(tenants::list_tenants).post(tenants::create_tenant))
+        .route("/users", post(people::create_user))
+        .route("/tenants/{slug}/knowledge/documents", get(knowledge::list_documents).post(knowledge::add_document))
+        .route(
+            "/tenants/{slug}/knowledge/documents/{id}",
+            get(knowledge::show_document).delete(knowledge::remove_document),
+        )
+        .route("/tenants/{slug}/knowledge/search", get(knowledge::search))
+        .route("/tenants/{slug}/ask", post(knowledge::ask))
+        .route("/tenants/{slug}/audit/verify", get(audit::verify_audit))
+        .route("/audit/runs/{run}", get(audit::show_run))
+        .route("/doctor", get(examine))
+        .route("/routes", get(list_routes))
+        // One byte more than allowed reaches the use case, whose refusal names the limit.
+        .layer(DefaultBodyLimit::max(largest + 1))
+        .with_state(app)
+}
+
+type Answer<T = Json<Value>> = std::result::Result<T, Refused>;
+
+/// An error as the operator sees it: with its causes, which nobody else is shown.
+struct Refused(Error);
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Self(error) = self;
+        let mut message = error.message().to_owned();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            message = format!("{message}: {inner}");
+            cause = inner.source();
+        }
+        let envelope = json!({
+            "error": { "kind": kind_name(error.kind()), "message": message, "remedy": error.remedy_text() }
+        });
+        (status_of(error.kind()), Json(envelope)).into_response()
+    }
+}
+
+async fn examine(State(app): State<App>) -> Answer {
+    Ok(Json(serde_json::to_value(doctor::examine(&app).await).map_err(Error::internal)?))
+}
+
+/// Every route of the web server, with who may use it.
+async fn list_routes(State(app): State<App>) -> Json<Value> {
+    let row = |route: &super::table::Declared| json!({ "method": route.method.as_str(), "path": route.path, "access": route.access.to_string() });
+    Json(routes::declared(&app).iter().map(row).collect())
+}
+
+async fn find_tenant(app: &App, slug: &str) -> Result<Tenant> {
+    let slug: Slug = slug.parse()?;
+    app.tenants.by_slug(&slug).await?.ok_or_else(|| {
+        Error::not_found(&format!("the tenant {slug}")).remedy("`aegis tenant list` shows those that there are")
+    })
+}
+
+async fn open(app: &App, slug: &str) -> Result<TenantDb> {
+    let tenant = find_tenant(app, slug).await?;
+    app.tenants.open(&tenant).await
+}
