@@ -4,133 +4,25 @@ mod extract;
 mod guard;
 mod local_path;
 mod setup;
+mod sign_in;
 
-use askama::Template;
-use axum::{
-    Json,
-    extract::State,
-    response::{AppendHeaders, IntoResponse, Redirect, Response},
-};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 
 pub use self::{
     extract::{AccountsState, InTenant},
     guard::{Access, guard, require},
     local_path::LocalPath,
     setup::{complete_setup, show_setup},
+    sign_in::{show_session, show_sign_in, sign_in, sign_out},
 };
-use super::{ClientInfo, NewSession, Password, SignedIn};
+use super::{ClientInfo, NewSession};
 use crate::{
-    http::{
-        context::RequestContext,
-        cookie::KitCookie,
-        error::{form_refused, in_sentences},
-        extract::{Form, Query},
-        frame::Frame,
-        page,
-    },
+    http::{context::RequestContext, cookie::KitCookie, frame::Frame},
     support::{Kind, Result},
 };
 
 /// How long a form may stay open: a day.
 const FORM_SECONDS: i64 = 24 * 60 * 60;
-
-/// The page for signing in.
-#[derive(Template)]
-#[template(path = "sign_in.html", config = "web/askama.toml")]
-struct SignInPage {
-    frame: Frame,
-    /// What was typed before.
-    email: String,
-    /// Where to go afterwards.
-    next: String,
-    /// Why it did not work.
-    error: Option<String>,
-}
-
-/// Where to go after signing in.
-#[derive(Debug, Deserialize)]
-pub struct SignInQuery {
-    #[serde(default)]
-    next: String,
-}
-
-/// The form for signing in.
-#[derive(Deserialize)]
-pub struct SignInForm {
-    email: String,
-    password: String,
-    #[serde(default)]
-    next: String,
-}
-
-/// `GET /sign-in`: the form; whoever is signed in already goes on, and a new appliance is set up first.
-pub async fn show_sign_in(
-    State(state): State<AccountsState>,
-    context: RequestContext,
-    Query(query): Query<SignInQuery>,
-) -> Result<Response> {
-    let next = LocalPath::or_start(&query.next);
-    if extract::current(&state, &context).await?.is_some() {
-        return Ok(Redirect::to(next.as_str()).into_response());
-    }
-    if !state.accounts.is_set_up().await? {
-        return Ok(Redirect::to("/setup").into_response());
-    }
-    show_form(&context, |frame| {
-        page(&SignInPage { frame, email: String::new(), next: next.as_str().to_owned(), error: None })
-    })
-}
-
-/// `POST /sign-in`: a new session, and on to where the person was going.
-pub async fn sign_in(
-    State(state): State<AccountsState>,
-    context: RequestContext,
-    Form(form): Form<SignInForm>,
-) -> Result<Response> {
-    let next = LocalPath::or_start(&form.next);
-    let attempt = async {
-        let email = form.email.parse()?;
-        state.accounts.sign_in(&email, Password::presented(&form.password), &client(&context)).await
-    };
-    match attempt.await {
-        Ok(session) => enter(&context, &session, next.as_str()),
-        Err(error) if context.wants_json() || is_of_the_server(error.kind()) => Err(error),
-        Err(error) => {
-            let form = SignInPage {
-                frame: Frame::public(&context, "Sign in"),
-                email: form.email,
-                next: next.as_str().to_owned(),
-                error: Some(in_sentences(&error)),
-            };
-            Ok(form_refused(&error, page(&form)?))
-        }
-    }
-}
-
-/// `POST /sign-out`: ends the session and forgets the cookie.
-pub async fn sign_out(
-    State(state): State<AccountsState>,
-    context: RequestContext,
-    signed_in: SignedIn,
-) -> Result<Response> {
-    if let Some(session) = signed_in.session() {
-        state.accounts.sign_out(session).await?;
-    }
-    let forget = context.kit().set_cookie(KitCookie::Session, "", 0)?;
-    Ok((AppendHeaders([forget]), Redirect::to("/sign-in")).into_response())
-}
-
-/// `GET /api/session`: who the session is, and a token for requests that change something.
-pub async fn show_session(signed_in: SignedIn) -> Json<Value> {
-    Json(json!({
-        "user": signed_in.user,
-        "tenant": { "slug": signed_in.tenant.slug, "name": signed_in.tenant.name },
-        "role": signed_in.role,
-        "csrf_token": signed_in.csrf(),
-    }))
-}
 
 /// Shows a form to somebody who may have no session: it is bound to the browser by a cookie of its own.
 fn show_form(context: &RequestContext, form: impl FnOnce(Frame) -> Result<Response>) -> Result<Response> {

@@ -37,7 +37,7 @@ impl Accounts {
         if inner.is_set_up.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        let any = store::any_user(inner.db.control()).await?;
+        let any = store::users::any_user(inner.db.control()).await?;
         inner.is_set_up.store(any, Ordering::Relaxed);
         Ok(any)
     }
@@ -50,7 +50,7 @@ impl Accounts {
         }
         let inner = &*self.inner;
         let (token, now) = (Token::generate(), inner.clock.now());
-        store::insert_setup_token(inner.db.control(), &token.hash(), now, now - TOKEN_LIFETIME).await?;
+        store::setup::insert_setup_token(inner.db.control(), &token.hash(), now, now - TOKEN_LIFETIME).await?;
         Ok(Some(token.reveal().to_owned()))
     }
 
@@ -60,7 +60,8 @@ impl Accounts {
         if self.is_set_up().await? {
             return Ok(false);
         }
-        store::is_setup_token(inner.db.control(), &TokenHash::of(token), inner.clock.now() - TOKEN_LIFETIME).await
+        store::setup::is_setup_token(inner.db.control(), &TokenHash::of(token), inner.clock.now() - TOKEN_LIFETIME)
+            .await
     }
 
     /// Creates the organisation and its owner, who is also the appliance's operator, and signs them in. All or nothing, and once: afterwards no token
@@ -83,14 +84,14 @@ impl Accounts {
 
         let mut transaction = store::begin(inner.db.control()).await?;
         // Whoever deletes the tokens is the one who sets up; a second one waits here and then finds none.
-        let tokens = store::delete_setup_tokens(&mut transaction).await?;
+        let tokens = store::setup::delete_setup_tokens(&mut transaction).await?;
         let presented = TokenHash::of(token);
         if !tokens.iter().any(|hash| hash == presented.as_bytes()) {
             return Err(bad_token());
         }
         let tenant = self.empty_tenant(&setup.slug, &setup.organisation).await?;
-        store::insert_user(&mut transaction, &user, &hash, now).await?;
-        store::insert_membership(&mut transaction, &user, &tenant, Role::Owner, now).await?;
+        store::users::insert_user(&mut transaction, &user, &hash, now).await?;
+        store::members::insert_membership(&mut transaction, &user, &tenant, Role::Owner, now).await?;
         store::commit(transaction).await?;
 
         inner.is_set_up.store(true, Ordering::Relaxed);

@@ -1,0 +1,51 @@
+//! Signing in: who somebody is, by what they know.
+
+use serde_json::json;
+
+use super::{
+    Accounts, ClientInfo, EmailAddress, NewSession, Password,
+    store::users::{self, Credentials},
+};
+use crate::{
+    audit::Actor,
+    support::{Error, Kind, Result},
+};
+
+impl Accounts {
+    /// Begins a session for whoever knows the password. The browser's session until now is ended.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the address or the password is wrong, without saying which and after the same time;
+    /// `TooMany` after too many attempts; `Forbidden` when the person belongs to no organisation.
+    pub async fn sign_in(&self, email: &EmailAddress, password: Password, client: &ClientInfo) -> Result<NewSession> {
+        let inner = &*self.inner;
+        inner.throttle.take(email, client.address, inner.clock.now())?;
+        let known = users::credentials(inner.db.control(), email).await?;
+        let hash = known.as_ref().map(|known| known.password_hash.clone());
+        let right = inner.passwords.verify(password, hash).await?;
+        if !right {
+            self.record_failure(known.as_ref(), client);
+        }
+        let Some(known) = known.filter(|_| right) else {
+            return Err(Error::new(Kind::Unauthenticated, "The e-mail address or the password is wrong"));
+        };
+        inner.throttle.give_back(email, client.address);
+        let Some(tenant) = known.tenant else {
+            return Err(Error::forbidden("You belong to no organisation").remedy("Ask an owner to add you"));
+        };
+        self.begin_session(known.user, &tenant, client).await
+    }
+
+    /// Writes a failed attempt down, on a task of its own: the answer takes as long for an account that does not exist.
+    fn record_failure(&self, known: Option<&Credentials>, client: &ClientInfo) {
+        tracing::info!(address = client.address.map(tracing::field::display), "a sign-in failed");
+        let Some((user, tenant)) = known.and_then(|known| Some((known.user, known.tenant.clone()?))) else { return };
+        let (accounts, detail) = (self.clone(), json!({ "address": client.address }));
+        tokio::spawn(async move {
+            let written = accounts.record(&tenant, Actor::System, "sign_in.failed", user.to_string(), detail).await;
+            if let Err(error) = written {
+                tracing::error!(%error, "a failed sign-in could not be written to the audit log");
+            }
+        });
+    }
+}

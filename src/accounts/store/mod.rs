@@ -1,0 +1,20 @@
+//! The rows of the control schema that accounts own, a theme a file.
+
+pub(super) mod members;
+pub(super) mod sessions;
+pub(super) mod setup;
+pub(super) mod users;
+
+use sqlx::{PgPool, Postgres, Transaction};
+
+use crate::support::Result;
+
+/// A transaction on the control schema.
+pub(super) async fn begin(control: &PgPool) -> Result<Transaction<'static, Postgres>> {
+    Ok(control.begin().await?)
+}
+
+/// Makes what the transaction did permanent; one that is dropped instead undoes it.
+pub(super) async fn commit(transaction: Transaction<'static, Postgres>) -> Result<()> {
+    Ok(transaction.commit().await?)
+}
