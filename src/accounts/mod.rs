@@ -29,7 +29,7 @@ pub use self::{
 };
 pub use crate::vault::password::Password;
 use crate::{
-    audit::{self, Actor, NewEntry},
+    audit::{self, Action, Actor, NewEntry},
     config,
     db::Databases,
     support::{
@@ -108,14 +108,14 @@ impl Accounts {
 
     async fn record_membership(&self, by: Actor, user: &User, tenant: &Tenant, role: Role, new: bool) -> Result<()> {
         let detail = json!({ "role": role, "new_account": new });
-        self.record(&tenant.id, by, "user.created", user.id.to_string(), detail).await
+        self.record(&tenant.id, by, Action::UserCreated, user.id.to_string(), detail).await
     }
 
     async fn record(
         &self,
         tenant: &TenantId,
         actor: Actor,
-        action: &'static str,
+        action: Action,
         subject: String,
         detail: serde_json::Value,
     ) -> Result<()> {

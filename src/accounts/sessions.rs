@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Accounts, SignedIn, Via, store::sessions};
 use crate::{
-    audit::Actor,
+    audit::{Action, Actor},
     http::csrf,
     support::{
         Result,
@@ -65,7 +65,8 @@ impl Accounts {
     pub async fn sign_out(&self, session: SessionId) -> Result<()> {
         let ended = sessions::delete_session(self.inner.db.control(), session).await?;
         if let Some((user, tenant)) = ended {
-            self.record(&tenant, Actor::User { id: user }, "session.ended", session.to_string(), json!({})).await?;
+            self.record(&tenant, Actor::User { id: user }, Action::SessionEnded, session.to_string(), json!({}))
+                .await?;
         }
         Ok(())
     }
@@ -95,7 +96,7 @@ impl Accounts {
         sessions::insert_session(inner.db.control(), &row).await?;
         let detail = json!({ "address": row.address, "user_agent": row.user_agent });
         // What cannot be written down has not happened: nobody gets the token.
-        self.record(tenant, Actor::User { id: user }, "session.started", id.to_string(), detail).await?;
+        self.record(tenant, Actor::User { id: user }, Action::SessionStarted, id.to_string(), detail).await?;
         let seconds = inner.lifetime.num_seconds();
         Ok(NewSession { token: token.reveal().to_owned(), expires_at: row.expires_at, seconds })
     }

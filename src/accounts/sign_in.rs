@@ -7,7 +7,7 @@ use super::{
     store::users::{self, Credentials},
 };
 use crate::{
-    audit::Actor,
+    audit::{Action, Actor},
     support::{Error, Kind, Result},
 };
 
@@ -42,7 +42,7 @@ impl Accounts {
         let Some((user, tenant)) = known.and_then(|known| Some((known.user, known.tenant.clone()?))) else { return };
         let (accounts, detail) = (self.clone(), json!({ "address": client.address }));
         tokio::spawn(async move {
-            let written = accounts.record(&tenant, Actor::System, "sign_in.failed", user.to_string(), detail).await;
+            let written = accounts.record(&tenant, Actor::System, Action::SignInFailed, user.to_string(), detail).await;
             if let Err(error) = written {
                 tracing::error!(%error, "a failed sign-in could not be written to the audit log");
             }

@@ -14,6 +14,7 @@ use super::{
     tool::ToolOutput,
 };
 use crate::{
+    audit::Action,
     models::chat::{Message, Speaker, ToolCall},
     support::Result,
 };
@@ -96,7 +97,7 @@ impl Bench<'_> {
             "step": step, "id": call.id, "arguments": call.arguments, "summary": summary, "duration_ms": duration_ms,
         });
         merge(&mut entry, detail);
-        self.recorder.note("tool.called", Some(&call.name), entry).await?;
+        self.recorder.note(Action::ToolCalled, Some(&call.name), entry).await?;
         progress.calling.retain(|(calling, _)| calling.id != call.id);
         progress.tool_calls.push(ToolCallSummary { name: call.name.clone(), summary, duration_ms });
         progress.turns.push(Message {

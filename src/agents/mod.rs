@@ -38,7 +38,7 @@ use futures::stream::BoxStream;
 use serde_json::json;
 
 use crate::{
-    audit::Actor,
+    audit::{Action, Actor},
     db::TenantDb,
     models::router::Router,
     support::{
@@ -150,7 +150,7 @@ impl Agents {
         let detail = json!({
             "question": question, "conversation": id, "search_query": query, "history_messages": history.len(),
         });
-        recorder.note_by(ask.actor.clone(), "run.started", Some(profile.info.id), detail).await?;
+        recorder.note_by(ask.actor.clone(), Action::RunStarted, Some(profile.info.id), detail).await?;
         self.store_question(db, id, run, &question).await?;
 
         let (sender, events) = event::queue();

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::prompt::{Mode, Prepared};
 use crate::{
-    audit::{self, Actor, NewEntry},
+    audit::{self, Action, Actor, NewEntry},
     db::TenantDb,
     models::{
         chat::{Capabilities, Finish, ToolCall},
@@ -39,7 +39,7 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// Writes what the agent did.
-    pub(super) async fn note(&self, action: &'static str, subject: Option<&str>, detail: Value) -> Result<()> {
+    pub(super) async fn note(&self, action: Action, subject: Option<&str>, detail: Value) -> Result<()> {
         self.note_by(Actor::Agent { name: self.agent.clone() }, action, subject, detail).await
     }
 
@@ -47,7 +47,7 @@ impl Recorder {
     pub(super) async fn note_by(
         &self,
         actor: Actor,
-        action: &'static str,
+        action: Action,
         subject: Option<&str>,
         detail: Value,
     ) -> Result<()> {

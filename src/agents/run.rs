@@ -19,7 +19,7 @@ use super::{
     tool::{Retriever, ToolContext},
 };
 use crate::{
-    audit::Actor,
+    audit::{Action, Actor},
     models::{
         chat::Message,
         router::{self, Router},
@@ -180,7 +180,7 @@ impl Job {
         self.store(&message).await?;
         let mut detail = outcome(&message);
         detail["invented_marks"] = json!(invented);
-        self.recorder.note("run.finished", Some(&self.recorder.agent), detail).await?;
+        self.recorder.note(Action::RunFinished, Some(&self.recorder.agent), detail).await?;
         Ok(RunEvent::Finished(Answer {
             run_id: self.recorder.run,
             html: markdown::render(&message.text, &message.citations),
@@ -206,7 +206,7 @@ impl Job {
         progress.record_cut_off(&self.recorder).await?;
         let message = self.partial(MessageState::Stopped, why, progress);
         self.store(&message).await?;
-        self.recorder.note_by(actor, "run.stopped", Some(&self.recorder.agent), outcome(&message)).await?;
+        self.recorder.note_by(actor, Action::RunStopped, Some(&self.recorder.agent), outcome(&message)).await?;
         let remedy =
             (!message.text.is_empty()).then(|| "what was written until then is kept in the conversation".to_owned());
         Ok(RunEvent::Failed { message: why.to_owned(), remedy })
@@ -218,7 +218,7 @@ impl Job {
             progress.record_cut_off(&self.recorder).await?;
             let stored = self.partial(MessageState::Failed, message, progress);
             self.store(&stored).await?;
-            self.recorder.note("run.failed", Some(&self.recorder.agent), outcome(&stored)).await
+            self.recorder.note(Action::RunFailed, Some(&self.recorder.agent), outcome(&stored)).await
         };
         if let Err(error) = stored.await {
             tracing::error!(run = %self.recorder.run, error = ?error, "a failed run could not be stored");

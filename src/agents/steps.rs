@@ -19,6 +19,7 @@ use super::{
     tool::{Retriever, ToolContext},
 };
 use crate::{
+    audit::Action,
     models::{
         chat::{ChatEvent, Message, ModelError, ToolCall, ToolSpec},
         router::{Answering, Router},
@@ -141,7 +142,7 @@ impl Bench<'_> {
             let numbered = lock(sources).add(hits);
             let duration_ms = elapsed_ms(started);
             let detail = json!({"query": self.query, "passages": numbered, "duration_ms": duration_ms});
-            self.recorder.note("knowledge.searched", None, detail).await?;
+            self.recorder.note(Action::KnowledgeSearched, None, detail).await?;
             self.events.send(RunEvent::Retrieved { sources: numbered.clone(), duration_ms });
             Ok::<_, Error>(numbered)
         });
@@ -197,7 +198,7 @@ impl Bench<'_> {
                 progress.asking = None;
                 let end =
                     CallEnd { attempts: &no_model.attempts, error: Some(no_model.to_string()), ..CallEnd::default() };
-                self.recorder.note("model.failed", None, call.detail("failed", &end)).await?;
+                self.recorder.note(Action::ModelFailed, None, call.detail("failed", &end)).await?;
                 Ok(Reply::NoModel)
             }
         }
@@ -277,7 +278,7 @@ impl Bench<'_> {
         let detail = call.detail(if finish.is_some() { "answered" } else { "failed" }, &end);
         progress.prompt_tokens += finish.map_or(0, |finish| finish.prompt_tokens);
         progress.completion_tokens += finish.map_or(0, |finish| finish.completion_tokens);
-        self.recorder.note("model.called", Some(&model), detail).await?;
+        self.recorder.note(Action::ModelCalled, Some(&model), detail).await?;
         progress.asking = None;
         match ended {
             Ok(_) => {
@@ -322,14 +323,14 @@ impl Progress {
     pub(super) async fn record_cut_off(&mut self, recorder: &Recorder) -> Result<()> {
         if let Some(call) = self.asking.take() {
             let end = CallEnd { text: &self.text, ..CallEnd::default() };
-            recorder.note("model.called", self.model.as_deref(), call.detail("stopped", &end)).await?;
+            recorder.note(Action::ModelCalled, self.model.as_deref(), call.detail("stopped", &end)).await?;
         }
         for (call, started) in std::mem::take(&mut self.calling) {
             let detail = json!({
                 // It may have ended meanwhile, but its result was not used.
                 "id": call.id, "arguments": call.arguments, "outcome": "stopped", "duration_ms": elapsed_ms(started),
             });
-            recorder.note("tool.called", Some(&call.name), detail).await?;
+            recorder.note(Action::ToolCalled, Some(&call.name), detail).await?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The tenant's audit log: every model call, tool call, retrieval and change, each sealed by a hash over
 //! itself and the entry before it, so that a run can be read back exactly and a changed byte is found.
 
+mod action;
 mod chain;
 mod store;
 
@@ -20,6 +21,7 @@ use crate::{
     },
 };
 
+pub use action::Action;
 pub use chain::Fault;
 use chain::{Checker, Content, Sealed};
 
@@ -55,8 +57,8 @@ pub enum Actor {
 pub struct NewEntry {
     /// Who did it.
     pub actor: Actor,
-    /// What was done, as `noun.verb` in the past: `model.called`, `tool.called`, `knowledge.searched`, `document.added`.
-    pub action: &'static str,
+    /// What was done.
+    pub action: Action,
     /// The run that it belongs to, if any.
     pub run: Option<RunId>,
     /// What it was done to: a document's id, a tool's name.
@@ -122,7 +124,7 @@ pub async fn append(db: &TenantDb, clock: &dyn Clock, entry: NewEntry) -> Result
         // PostgreSQL keeps microseconds; what is hashed must be what comes back.
         at: DateTime::from_timestamp_micros(clock.now().timestamp_micros()),
         actor: chain::canonical(&serde_json::to_value(&entry.actor).map_err(Error::internal)?),
-        action: entry.action.to_owned(),
+        action: entry.action.name().to_owned(),
         run: entry.run.map(|run| run.0),
         subject: entry.subject.map(|subject| subject.replace('\0', "\u{fffd}")),
         detail: chain::canonical(&entry.detail),

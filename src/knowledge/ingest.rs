@@ -12,7 +12,7 @@ use super::{
     store::{self, Claim},
 };
 use crate::{
-    audit::{self, Actor, NewEntry},
+    audit::{self, Action, Actor, NewEntry},
     db::TenantDb,
     models::{chat::ModelError, embedding::EmbeddingModel},
     support::{Error, Result, ids::DocumentId},
@@ -52,10 +52,17 @@ pub(super) async fn ingest(knowledge: &Knowledge, db: &TenantDb, id: DocumentId)
     let Outcome::Done(replaced) = outcome else { return Ok(()) };
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(document = %id, duration_ms, "a document can be searched now");
-    record(knowledge, db, "document.ingested", id, json!({ "duration_ms": duration_ms, "title": claim.file_name }))
-        .await?;
+    record(
+        knowledge,
+        db,
+        Action::DocumentIngested,
+        id,
+        json!({ "duration_ms": duration_ms, "title": claim.file_name }),
+    )
+    .await?;
     for old in replaced {
-        record(knowledge, db, "document.removed", old, json!({ "title": claim.file_name, "replaced_by": id })).await?;
+        record(knowledge, db, Action::DocumentRemoved, old, json!({ "title": claim.file_name, "replaced_by": id }))
+            .await?;
     }
     Ok(())
 }
@@ -199,7 +206,7 @@ async fn fail(knowledge: &Knowledge, db: &TenantDb, claim: &Claim, failure: &Fai
         let id = claim.document();
         tracing::info!(document = %id, reason = %failure, "a document could not be ingested");
         let detail = json!({ "title": claim.file_name, "reason": failure.reason });
-        record(knowledge, db, "document.failed", id, detail).await?;
+        record(knowledge, db, Action::DocumentFailed, id, detail).await?;
     }
     Ok(())
 }
@@ -207,7 +214,7 @@ async fn fail(knowledge: &Knowledge, db: &TenantDb, claim: &Claim, failure: &Fai
 async fn record(
     knowledge: &Knowledge,
     db: &TenantDb,
-    action: &'static str,
+    action: Action,
     subject: DocumentId,
     detail: serde_json::Value,
 ) -> Result<()> {

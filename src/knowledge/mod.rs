@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 use self::extract::Kind;
 use crate::{
-    audit::{self, Actor, NewEntry},
+    audit::{self, Action, Actor, NewEntry},
     config,
     db::TenantDb,
     models::embedding::EmbeddingModel,
@@ -227,7 +227,7 @@ impl Knowledge {
         };
         if store::insert(db.pool(), &new).await? {
             let detail = json!({ "title": file_name, "bytes": bytes.len(), "sha256": hex::encode(sha256), "media_type": kind.media_type() });
-            self.record(db, by, "document.added", id, detail).await?;
+            self.record(db, by, Action::DocumentAdded, id, detail).await?;
             self.inner.queue.enqueue(db.tenant(), id).await?;
             let document = self.document(db, id).await?.ok_or_else(|| Error::not_found("the document"))?;
             return Ok(Added { document, already_there: false });
@@ -273,7 +273,7 @@ impl Knowledge {
     /// `NotFound` when there is none.
     pub async fn remove(&self, db: &TenantDb, id: DocumentId, by: Actor) -> Result<()> {
         let Some(title) = store::delete(db.pool(), id).await? else { return Err(Error::not_found("the document")) };
-        self.record(db, by, "document.removed", id, json!({ "title": title })).await
+        self.record(db, by, Action::DocumentRemoved, id, json!({ "title": title })).await
     }
 
     /// A document's passages, in order.
@@ -371,7 +371,7 @@ impl Knowledge {
         &self,
         db: &TenantDb,
         actor: Actor,
-        action: &'static str,
+        action: Action,
         subject: DocumentId,
         detail: serde_json::Value,
     ) -> Result<()> {

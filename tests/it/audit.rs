@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use aegis::{
-    audit::{self, Actor, Fault, NewEntry, Verification},
+    audit::{self, Action, Actor, Fault, NewEntry, Verification},
     db::TenantDb,
     support::ids::{RunId, UserId},
 };
@@ -15,7 +15,7 @@ use crate::harness::TestDb;
 fn entry(number: usize, run: Option<RunId>) -> NewEntry {
     NewEntry {
         actor: Actor::User { id: UserId::generate() },
-        action: "test.done",
+        action: Action::UserCreated,
         run,
         subject: Some(format!("subject {number}")),
         detail: json!({"number": number, "nothing": null, "text": "zero \0, quote \", ü, \u{1F600}", "float": 0.1}),

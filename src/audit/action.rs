@@ -1,0 +1,119 @@
+//! The catalogue of everything that is written into an audit log: one line for each action.
+//!
+//! A use case that changes something, or calls something, adds its action to the list below and gives it to
+//! [`super::NewEntry`]; an action that is not in the catalogue cannot be written. An action is named `noun.verb` in
+//! the past, stands under the room that writes it, and says what `subject` is.
+//!
+//! What goes into `detail` is common to all:
+//!
+//! | field | meaning |
+//! |---|---|
+//! | `outcome` | `done` when it is left out; `failed`, `refused` or `stopped` |
+//! | `error`, `reason` or `problem` | why it was not done, in a sentence for a person |
+//! | `duration_ms` | how long it took, where it takes time: the entry is written at the end |
+//! | everything else | what was asked, what came of it, what it was before |
+//!
+//! Never a secret, a password, a token or a key: not in clear, not hashed, not shortened.
+//!
+//! An applied name is never changed: the logs of the past have it.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+macro_rules! catalogue {
+    ($($action:ident $name:literal of $subject:literal: $meaning:literal;)*) => {
+        /// Something that an entry says was done.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Action {
+            $(#[doc = concat!("`", $name, "` of ", $subject, ": ", $meaning, ".")] $action,)*
+        }
+
+        impl Action {
+            /// Every action, by rooms.
+            pub const ALL: &[Self] = &[$(Self::$action,)*];
+
+            /// Its name in the log: `document.added`.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$action => $name,)* }
+            }
+
+            /// What its subject is: `the document`.
+            pub fn subject(self) -> &'static str {
+                match self { $(Self::$action => $subject,)* }
+            }
+
+            /// What it means, as a person reads it.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$action => $meaning,)* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    // ── Signing in and out (accounts) ──
+    SessionStarted "session.started" of "the session": "somebody signed in; from which address, with which browser";
+    SessionEnded "session.ended" of "the session": "somebody signed out";
+    SignInFailed "sign_in.failed" of "the account": "somebody tried to sign in and was refused; from which address";
+
+    // ── Second factor, OpenID Connect, API tokens (accounts) ──
+
+    // ── People and their roles (accounts) ──
+    UserCreated "user.created" of "the account": "a person became a member; with which role, with a new account or not";
+
+    // ── Organisations (tenants) ──
+
+    // ── Secrets and keys (secrets) ──
+
+    // ── Outbound requests (egress) ──
+
+    // ── Documents (knowledge) ──
+    DocumentAdded "document.added" of "the document": "a file was taken in; its name, size and hash";
+    DocumentIngested "document.ingested" of "the document": "it was read and can be searched; how long that took";
+    DocumentFailed "document.failed" of "the document": "it could not be read, and why";
+    DocumentRemoved "document.removed" of "the document": "it was deleted, or replaced by another file";
+
+    // ── Runs of agents, with their models and tools (agents) ──
+    RunStarted "run.started" of "the agent": "a question was asked; the question, the conversation before it, what is searched for";
+    KnowledgeSearched "knowledge.searched" of "nothing": "a search was made for the model; the query, the passages with their scores";
+    ModelCalled "model.called" of "the model": "a model was asked; the whole request, the whole answer, tokens, who was asked before in vain";
+    ModelFailed "model.failed" of "nothing": "no model could be asked; the request, and everybody who was asked in vain";
+    ToolCalled "tool.called" of "the tool": "a tool was called by the model; arguments, result, passages with their scores";
+    RunFinished "run.finished" of "the agent": "the answer as it was shown, its citations, what was dropped from it";
+    RunFailed "run.failed" of "the agent": "there was no complete answer, why, and what there was until then";
+    RunStopped "run.stopped" of "the agent": "somebody, or the end of the process, stopped the run; what there was until then";
+
+    // ── The log itself (audit, runs) ──
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_a_noun_and_a_verb_and_none_is_given_twice() {
+        let part = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        for action in Action::ALL {
+            let (noun, verb) = action.name().split_once('.').expect("a noun and a verb");
+            assert!(part(noun) && part(verb), "{action}");
+            assert!(!action.subject().is_empty() && !action.meaning().ends_with('.'), "{action}");
+        }
+        let names: HashSet<_> = Action::ALL.iter().map(|action| action.name()).collect();
+        assert_eq!(names.len(), Action::ALL.len());
+    }
+}
