@@ -9,7 +9,8 @@ use crate::support::{Error, Result};
 /// An e-mail address: one `@`, something sensible on both sides, the domain in lower case.
 ///
 /// Two addresses that differ in capitals only are one account; the database compares them so.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(value_type = String, format = Email)]
 #[serde(try_from = "String", into = "String")]
 pub struct EmailAddress(String);
 

@@ -1,5 +1,6 @@
 //! Signing in and out, setting up, and the extractors by which every other slice knows who is there.
 
+mod api;
 mod extract;
 mod guard;
 mod local_path;
@@ -9,11 +10,12 @@ mod sign_in;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 
 pub use self::{
+    api::{SessionApi, show_session},
     extract::{AccountsState, InTenant},
     guard::{Access, guard, require},
     local_path::LocalPath,
     setup::{complete_setup, show_setup},
-    sign_in::{show_session, show_sign_in, sign_in, sign_out},
+    sign_in::{show_sign_in, sign_in, sign_out},
 };
 use super::{ClientInfo, NewSession};
 use crate::{

@@ -1,6 +1,7 @@
 //! Who is behind a request.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{EmailAddress, Permission, Role};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// A person with an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct User {
     /// Which.
     pub id: UserId,

@@ -13,7 +13,7 @@ use super::{
 use crate::support::ids::{DocumentId, PassageId};
 
 /// A numbered passage: while a run goes on, one that the model may cite; in a finished answer, one that it cites.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Citation {
     /// The number of its mark, from 1.
     pub number: u32,

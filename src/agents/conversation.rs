@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{citations::Citation, event::ToolCallSummary, lexical, markdown, marks};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 const TITLE_CHARACTERS: usize = 60;
 
 /// A conversation in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ConversationSummary {
     /// The conversation.
     pub id: ConversationId,

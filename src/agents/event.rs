@@ -9,12 +9,13 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use super::citations::Citation;
 use crate::support::ids::{ConversationId, RunId};
 
 /// Something that happened in a run. The last one is `Finished` or `Failed`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RunEvent {
     /// The question is stored and the run has begun.
@@ -77,7 +78,7 @@ pub enum RunEvent {
 }
 
 /// A complete answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// The run that made it; its entries in the audit log tell how.
     pub run_id: RunId,
@@ -102,7 +103,7 @@ pub struct Answer {
 }
 
 /// A call of a tool, in a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ToolCallSummary {
     /// The tool's name.
     pub name: String,

@@ -1,9 +1,10 @@
 //! Every route of the web server on one screen.
 
-use axum::{Router, extract::FromRef};
+use axum::{Router, extract::FromRef, http::Method, routing::get};
 use std::sync::Arc;
 
 use super::{
+    openapi,
     readiness::Parts,
     table::{Declared, Table},
     wiring::App,
@@ -23,16 +24,24 @@ use crate::{
     knowledge::http::{self as knowledge, KnowledgeState},
 };
 
+/// Where the API describes itself.
+const DESCRIPTION: &str = "/api/openapi.json";
+
 /// The console, its API and the health pages, with the guards round all of them.
 pub fn router(app: &App, parts: Parts) -> Router {
     let state = WebState { app: app.clone(), ready: Ready(Arc::new(parts)) };
-    middleware::apply(table(state).finish().0, app.kit.clone())
+    let (router, declared) = table(state).finish();
+    let description = Arc::new(serde_json::to_string(&openapi::describe(&declared)));
+    let router = router.route(DESCRIPTION, get(async move || openapi::show(&description)));
+    middleware::apply(router, app.kit.clone())
 }
 
 /// Every route with who may use it: what `aegis permissions --routes` prints, and the tests try one by one.
 pub fn declared(app: &App) -> Vec<Declared> {
     let parts = Parts { postgres: None, databases: app.databases.clone() };
-    table(WebState { app: app.clone(), ready: Ready(Arc::new(parts)) }).finish().1
+    let mut routes = table(WebState { app: app.clone(), ready: Ready(Arc::new(parts)) }).finish().1;
+    routes.push(Declared { method: Method::GET, path: DESCRIPTION, access: Access::Open });
+    routes
 }
 
 fn table(state: WebState) -> Table<WebState> {

@@ -1,6 +1,6 @@
 //! Where every slice is made and handed what it needs. Nothing else knows all of them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{
     accounts::Accounts,
@@ -50,15 +50,22 @@ pub struct App {
 }
 
 impl App {
-    /// Makes every slice, migrates the database, and starts the jobs.
+    /// Opens and migrates the database, makes every slice, and starts the jobs.
     ///
     /// # Errors
     /// When the database does not answer, a migration fails, or the configuration contradicts itself.
     pub async fn assemble(config: Config, postgres: Option<&Supervisor>) -> Result<Self> {
-        let clock: SharedClock = Arc::new(SystemClock);
-        let program = std::env::current_exe().map_err(Error::internal)?;
         let key = ApplianceKey::load_or_create(&config.data_dir)?;
         let databases = Databases::open(server(&config, postgres, &key)?, &config.database).await?;
+        let program = std::env::current_exe().map_err(Error::internal)?;
+        Self::on(databases, config, Arc::new(SystemClock), program).await
+    }
+
+    /// Makes every slice on an open database, and starts the jobs. `program` is this binary, for the children.
+    ///
+    /// # Errors
+    /// When the database does not answer, or the configuration contradicts itself.
+    pub async fn on(databases: Databases, config: Config, clock: SharedClock, program: PathBuf) -> Result<Self> {
         let tenants = Tenants::new(databases.clone(), clock.clone());
         tenants.repair().await?;
         let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), &config.accounts);

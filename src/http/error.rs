@@ -12,7 +12,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{context::RequestContext, frame::Frame};
 use crate::support::{Error, Kind};
@@ -75,10 +76,32 @@ pub fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
+/// What every API answers instead of what was asked for.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Envelope {
+    /// Why.
+    pub error: Refusal,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Refusal {
+    /// For programs: `invalid`, `unauthenticated`, `forbidden`, `not_found`, `conflict`, `too_large`, `too_many`,
+    /// `unavailable` or `internal`.
+    kind: &'static str,
+    /// What happened, for a person.
+    message: String,
+    /// What to do next, for a person.
+    remedy: Option<String>,
+    /// The request's number in the server's log.
+    request_id: String,
+}
+
 /// An error as every API answers it. A fault of ours is told without its detail.
-pub fn envelope(error: &Error, request_id: &str) -> serde_json::Value {
+pub fn envelope(error: &Error, request_id: &str) -> Envelope {
     let (message, remedy) = told(error);
-    json!({ "error": { "kind": kind_name(error.kind()), "message": message, "remedy": remedy, "request_id": request_id } })
+    let kind = kind_name(error.kind());
+    Envelope { error: Refusal { kind, message, remedy, request_id: request_id.to_owned() } }
 }
 
 /// The answer to a form that is shown again with what was wrong: the error's status round the form's page.

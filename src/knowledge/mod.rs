@@ -23,6 +23,7 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use self::extract::Kind;
 use crate::{
@@ -45,7 +46,7 @@ const QUESTION_CHARS: usize = 2000;
 const MOST_HITS: usize = 50;
 
 /// How far a document has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Stored, waiting for a worker.

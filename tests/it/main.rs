@@ -18,6 +18,7 @@ mod knowledge;
 mod layout;
 mod models;
 mod ollama_stand_in;
+mod openapi;
 mod supervisor;
 mod survival;
 mod tenants;

@@ -2,12 +2,10 @@
 
 use askama::Template;
 use axum::{
-    Json,
     extract::State,
     response::{AppendHeaders, IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::{AccountsState, LocalPath, client, enter, extract, is_of_the_server, show_form};
 use crate::{
@@ -107,14 +105,4 @@ pub async fn sign_out(
     }
     let forget = context.kit().set_cookie(KitCookie::Session, "", 0)?;
     Ok((AppendHeaders([forget]), Redirect::to("/sign-in")).into_response())
-}
-
-/// `GET /api/session`: who the session is, and a token for requests that change something.
-pub async fn show_session(signed_in: SignedIn) -> Json<Value> {
-    Json(json!({
-        "user": signed_in.user,
-        "tenant": { "slug": signed_in.tenant.slug, "name": signed_in.tenant.name },
-        "role": signed_in.role,
-        "csrf_token": signed_in.csrf(),
-    }))
 }

@@ -1,17 +1,13 @@
 //! The chat as JSON and as a stream of events.
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
-use serde::Deserialize;
-use serde_json::json;
+use axum::{Json, extract::State, http::StatusCode, response::Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
 use super::{AGENT, ChatState, start};
 use crate::{
     accounts::http::InTenant,
+    agents::{ConversationSummary, RunEvent},
     http::{extract, sse},
     support::{
         Error, Result,
@@ -19,16 +15,42 @@ use crate::{
     },
 };
 
+/// The API's description.
+#[derive(OpenApi)]
+#[openapi(
+    paths(ask, cancel_run, list_conversations),
+    components(schemas(RunEvent)),
+    tags((name = "chat", description = "Questions to agents, and their answers"))
+)]
+pub struct ChatApi;
+
 /// A question as a program sends it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     question: String,
+    /// Goes on with this one; a new one otherwise.
     conversation: Option<ConversationId>,
+    /// `atlas` unless told.
     agent: Option<String>,
 }
 
-/// `POST /api/chat`: the events of the run, as they come. Closing the connection stops the run.
+/// One's own conversations, the newest first.
+#[derive(Serialize, ToSchema)]
+pub struct Conversations {
+    conversations: Vec<ConversationSummary>,
+}
+
+/// Ask an agent
+///
+/// Answers the events of the run as they come, each named by its `type`. Closing the connection stops the run.
+#[utoipa::path(
+    post,
+    path = "/api/chat",
+    tag = "chat",
+    request_body = Asked,
+    responses((status = 200, content_type = "text/event-stream", body = RunEvent))
+)]
 pub async fn ask(
     State(state): State<ChatState>,
     tenant: InTenant,
@@ -39,18 +61,28 @@ pub async fn ask(
     Ok(sse::events(run.events))
 }
 
-/// `POST /api/chat/runs/{run}/cancel`: 404 when there is no such run, or no longer.
+/// Stop a run
+///
+/// 404 when there is no such run of one's own, or no longer.
+#[utoipa::path(
+    post,
+    path = "/api/chat/runs/{run}/cancel",
+    tag = "chat",
+    params(("run" = RunId, Path)),
+    responses((status = 204, description = "It is being stopped"))
+)]
 pub async fn cancel_run(
     State(state): State<ChatState>,
     tenant: InTenant,
     extract::Path(run): extract::Path<RunId>,
-) -> Result<Response> {
+) -> Result<StatusCode> {
     let stopped = state.agents.cancel(&tenant.db, Some(tenant.signed_in.user.id), run);
-    if stopped { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(Error::not_found("the run")) }
+    if stopped { Ok(StatusCode::NO_CONTENT) } else { Err(Error::not_found("the run")) }
 }
 
-/// `GET /api/chat/conversations`
-pub async fn list_conversations(State(state): State<ChatState>, tenant: InTenant) -> Result<Response> {
+/// List conversations
+#[utoipa::path(get, path = "/api/chat/conversations", tag = "chat", responses((status = 200, body = Conversations)))]
+pub async fn list_conversations(State(state): State<ChatState>, tenant: InTenant) -> Result<Json<Conversations>> {
     let conversations = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
-    Ok(Json(json!({ "conversations": conversations })).into_response())
+    Ok(Json(Conversations { conversations }))
 }

@@ -14,7 +14,7 @@ use axum::{
 use futures::StreamExt;
 use serde::Deserialize;
 
-pub use api::{ask, cancel_run, list_conversations};
+pub use api::{ChatApi, ask, cancel_run, list_conversations};
 use view::{Example, Listed, Turn};
 
 use super::{Agents, Ask, Conversation};

@@ -4,12 +4,15 @@ use axum::{
     Json,
     extract::{Multipart, State},
     http::StatusCode,
-    response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::{KnowledgeState, upload, view};
+use super::{
+    KnowledgeState,
+    answer::{Documents, Hits, PassageAnswer, Uploaded, UploadedFile},
+    upload,
+};
 use crate::{
     accounts::http::InTenant,
     audit::Actor,
@@ -29,81 +32,133 @@ const LIMIT: usize = 10;
 /// The most that it gives.
 const MOST: usize = 50;
 
-/// `POST /api/knowledge/documents`: fields `file`, any number. Answers what became of each, in order:
-/// `{"files": [{"file", "already_there", "document"} | {"file", "error"}]}`; 202 when at least one was taken.
+/// The API's description.
+#[derive(OpenApi)]
+#[openapi(
+    paths(add_documents, list_documents, delete_document, search_passages, show_passage),
+    tags((name = "knowledge", description = "Documents and what they say"))
+)]
+pub struct KnowledgeApi;
+
+/// Files to add.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form, which is read as a stream")]
+struct Files {
+    /// Any number of files: PDF, DOCX, Markdown, text.
+    #[schema(content_media_type = "application/octet-stream")]
+    file: Vec<String>,
+}
+
+/// Add documents
+///
+/// They are read and embedded in the background. Answers what became of each file, in order; 202 when at least one
+/// was taken.
+#[utoipa::path(
+    post,
+    path = "/api/knowledge/documents",
+    tag = "knowledge",
+    request_body(content = Files, content_type = "multipart/form-data"),
+    responses((status = 202, body = Uploaded), (status = 200, description = "None was taken", body = Uploaded))
+)]
 pub async fn add_documents(
     State(state): State<KnowledgeState>,
     context: RequestContext,
     tenant: InTenant,
     form: Multipart,
-) -> Result<Response> {
+) -> Result<(StatusCode, Json<Uploaded>)> {
     let outcomes = upload::take(&state, &tenant, form).await?;
     let taken = outcomes.iter().any(|outcome| outcome.result.is_ok());
-    let files: Vec<Value> = outcomes
-        .iter()
-        .map(|outcome| match &outcome.result {
-            Ok(added) => json!({
-                "file": outcome.name,
-                "already_there": added.already_there,
-                "document": view::document_json(&added.document),
-            }),
-            Err(error) => json!({ "file": outcome.name, "error": envelope(error, context.request_id())["error"] }),
+    let files = outcomes
+        .into_iter()
+        .map(|outcome| match outcome.result {
+            Ok(added) => UploadedFile::Taken {
+                file: outcome.name,
+                already_there: added.already_there,
+                document: Box::new(added.document.into()),
+            },
+            Err(error) => {
+                UploadedFile::Refused { file: outcome.name, error: envelope(&error, context.request_id()).error }
+            }
         })
         .collect();
-    let status = if taken { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(json!({ "files": files }))).into_response())
+    Ok((if taken { StatusCode::ACCEPTED } else { StatusCode::OK }, Json(Uploaded { files })))
 }
 
-/// `GET /api/knowledge/documents`
-pub async fn list_documents(State(state): State<KnowledgeState>, tenant: InTenant) -> Result<Response> {
+/// List documents
+#[utoipa::path(
+    get,
+    path = "/api/knowledge/documents",
+    tag = "knowledge",
+    responses((status = 200, description = "By name", body = Documents))
+)]
+pub async fn list_documents(State(state): State<KnowledgeState>, tenant: InTenant) -> Result<Json<Documents>> {
     let documents = state.knowledge.list(&tenant.db).await?;
-    let documents: Vec<Value> = documents.iter().map(view::document_json).collect();
-    Ok(Json(json!({ "documents": documents })).into_response())
+    Ok(Json(Documents { documents: documents.into_iter().map(Into::into).collect() }))
 }
 
-/// `DELETE /api/knowledge/documents/{id}`
+/// Delete a document
+///
+/// With its original, its passages and their vectors.
+#[utoipa::path(
+    delete,
+    path = "/api/knowledge/documents/{document}",
+    tag = "knowledge",
+    params(("document" = DocumentId, Path)),
+    responses((status = 204, description = "It is gone"))
+)]
 pub async fn delete_document(
     State(state): State<KnowledgeState>,
     tenant: InTenant,
     Path(id): Path<DocumentId>,
-) -> Result<Response> {
+) -> Result<StatusCode> {
     state.knowledge.remove(&tenant.db, id, Actor::User { id: tenant.signed_in.user.id }).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(StatusCode::NO_CONTENT)
 }
 
-/// `?q=&limit=`
-#[derive(Deserialize)]
+/// A search.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Search {
+    /// Words or a whole question.
     q: String,
+    /// How many passages, at most 50; 10 unless told.
+    #[param(minimum = 1, maximum = 50)]
     limit: Option<usize>,
 }
 
-/// `GET /api/knowledge/search`
+/// Search passages
+///
+/// By meaning and by word.
+#[utoipa::path(
+    get,
+    path = "/api/knowledge/search",
+    tag = "knowledge",
+    params(Search),
+    responses((status = 200, body = Hits))
+)]
 pub async fn search_passages(
     State(state): State<KnowledgeState>,
     tenant: InTenant,
     Query(search): Query<Search>,
-) -> Result<Response> {
+) -> Result<Json<Hits>> {
     let limit = search.limit.unwrap_or(LIMIT).clamp(1, MOST);
     let hits = state.knowledge.search(&tenant.db, &search.q, limit).await?;
-    let hits: Vec<Value> = hits.iter().map(view::hit_json).collect();
-    Ok(Json(json!({ "hits": hits })).into_response())
+    Ok(Json(Hits { hits: hits.into_iter().map(Into::into).collect() }))
 }
 
-/// `GET /api/knowledge/passages/{id}`
+/// Show a passage
+#[utoipa::path(
+    get,
+    path = "/api/knowledge/passages/{passage}",
+    tag = "knowledge",
+    params(("passage" = PassageId, Path)),
+    responses((status = 200, body = PassageAnswer))
+)]
 pub async fn show_passage(
     State(state): State<KnowledgeState>,
     tenant: InTenant,
     Path(id): Path<PassageId>,
-) -> Result<Response> {
+) -> Result<Json<PassageAnswer>> {
     let found = state.knowledge.passage(&tenant.db, id).await?;
-    let passage = found.ok_or_else(|| Error::not_found("the passage"))?;
-    Ok(Json(json!({
-        "id": passage.id,
-        "document_id": passage.document,
-        "ordinal": passage.ordinal,
-        "locator": passage.locator,
-        "text": passage.text,
-    }))
-    .into_response())
+    Ok(Json(found.ok_or_else(|| Error::not_found("the passage"))?.into()))
 }

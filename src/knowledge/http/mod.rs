@@ -1,5 +1,6 @@
 //! The knowledge base: its pages, which work without script, and its API.
 
+mod answer;
 mod api;
 mod markdown;
 mod snippet;
@@ -14,7 +15,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-pub use api::{add_documents, delete_document, list_documents, search_passages, show_passage};
+pub use api::{KnowledgeApi, add_documents, delete_document, list_documents, search_passages, show_passage};
 use view::{DocumentView, HitView, PassageView};
 
 use super::Knowledge;

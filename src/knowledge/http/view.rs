@@ -1,8 +1,5 @@
 //! What the pages of the knowledge base show, made of documents and hits.
 
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
-
 use super::{
     markdown,
     snippet::{self, Piece},
@@ -16,6 +13,7 @@ use crate::{
         text::without_headings,
     },
 };
+use chrono::{DateTime, Utc};
 
 /// A document as a row, and as the head of its page.
 pub(super) struct DocumentView {
@@ -136,34 +134,4 @@ pub(super) fn hit(hit: Hit, query: &str) -> HitView {
 /// A refusal for a person: what happened to which file, and what to do.
 pub(super) fn refusal(error: &Error) -> String {
     format!("Not added: {error}")
-}
-
-/// A document as the API tells it.
-pub(super) fn document_json(document: &Document) -> Value {
-    json!({
-        "id": document.id,
-        "title": document.title,
-        "media_type": document.media_type,
-        "bytes": document.bytes,
-        "sha256": document.sha256,
-        "status": document.status,
-        "error": document.error,
-        "progress": { "done": document.progress.0, "total": document.progress.1 },
-        "passages": document.passages,
-        "pages": document.pages,
-        "created_at": document.created_at,
-        "ready_at": document.ready_at,
-    })
-}
-
-/// A hit as the API tells it.
-pub(super) fn hit_json(hit: &Hit) -> Value {
-    json!({
-        "document_id": hit.passage.document,
-        "document": hit.title,
-        "passage_id": hit.passage.id,
-        "locator": hit.passage.locator,
-        "score": hit.score,
-        "text": hit.passage.text,
-    })
 }
