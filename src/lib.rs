@@ -13,6 +13,7 @@
 //!  ── floor 2 ─────────────────────────────────────────────────────────────────
 //! tenants/        provisioning: schema, roles
 //! accounts/       users, memberships, sessions, sign-in
+//! secrets/        what integrations need to keep to themselves, under each tenant's own key; rotation
 //!  ── floor 1: the ground ─────────────────────────────────────────────────────
 //! audit/          the chain: append, verify
 //! db/             the control pool, one small pool per tenant, migrations; nothing else opens a connection
@@ -20,7 +21,7 @@
 //! jobs/           apalis set-up, retry policy
 //! http/           the axum kit: errors, middleware, SSE, assets, page frame
 //! egress/         the only outbound HTTP client
-//! vault/          argon2, token hashes, the appliance's key
+//! vault/          the appliance's keys (a file, or under a passphrase), sealed envelopes, argon2, token hashes
 //! config/         figment; one struct per TOML section
 //! support/        ids, clock, randomness, error kinds
 //! ```
@@ -32,7 +33,7 @@
 //! every room → support          knowledge → models          accounts → tenants
 //! audit → db                    db → config, vault
 //! jobs → db                     http, egress, postgres → config
-//! cli → app
+//! cli → app                     secrets → tenants, accounts
 //! ```
 
 pub mod accounts;
@@ -48,6 +49,7 @@ pub mod jobs;
 pub mod knowledge;
 pub mod models;
 pub mod postgres;
+pub mod secrets;
 pub mod support;
 pub mod tenants;
 pub mod vault;

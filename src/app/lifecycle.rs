@@ -1,7 +1,7 @@
 //! The order in which the appliance starts and stops.
 //!
-//! Start: the data directory's lock, the web server's address, PostgreSQL, migrations, the slices, jobs, the
-//! admin socket, the web server. Stop: the same backwards, each step waiting for what it carries.
+//! Start: the data directory's lock, the keys, the web server's address, PostgreSQL, migrations, the slices, jobs,
+//! the admin socket, the web server. Stop: the same backwards, each step waiting for what it carries.
 
 use std::{
     fs,
@@ -19,12 +19,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{admin, logging, notify, readiness::Parts, routes, wiring::App};
+use super::{admin, logging, notify, readiness::Parts, routes, terminal, wiring::App};
 use crate::{
     config::Config,
     http::{self, serve::Patience},
     postgres::{DataDirLock, Settings, Supervisor},
-    support::{self, Error, Kind},
+    secrets::Secrets,
+    support::{self, Clock as _, Error, Kind, SystemClock},
+    vault::{Keyring, Passphrase, keyring::Passphrases},
 };
 
 /// How long a database that fails to start is tried again before the start is given up. A recovery after a crash is
@@ -115,6 +117,8 @@ impl Appliance {
         if serving == Serving::AdminOnly {
             logging::start_for_command();
         }
+        // Before everything that could be made: a passphrase that is wrong or missing leaves all as it was.
+        let keyring = open_keyring(&config).await?;
         // Before the database, so that an address in use is known at once.
         let listener = match serving {
             Serving::Everything => Some(listen(&config.server.listen).await?),
@@ -123,7 +127,7 @@ impl Appliance {
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let postgres = start_postgres(&config).await?;
         let started = async {
-            let running = Running::start(config, listener, postgres.as_ref()).await?;
+            let running = Running::start(config, keyring, listener, postgres.as_ref()).await?;
             if let Err(error) = announce(&running.app, address, began).await {
                 running.stop().await;
                 return Err(error);
@@ -154,14 +158,16 @@ impl Appliance {
 impl Running {
     async fn start(
         config: Config,
+        keyring: Keyring,
         listener: Option<TcpListener>,
         postgres: Option<&Supervisor>,
     ) -> anyhow::Result<Self> {
         let closing = CancellationToken::new();
-        let app = App::assemble(config, postgres).await?;
+        let app = App::assemble(config, keyring, postgres).await?;
         let socket = Appliance::admin_socket(&app.config.data_dir);
         let mut servers = vec![serve_admin(&socket, &app, closing.clone())?];
         if let Some(listener) = listener {
+            tokio::spawn(resume_rotation(app.secrets.clone()));
             let router = {
                 let parts = Parts { postgres: postgres.map(Supervisor::states), databases: app.databases.clone() };
                 routes::router(&app, parts)
@@ -185,6 +191,25 @@ impl Running {
         }
         self.app.jobs.shutdown(JOBS_GRACE).await;
         self.app.databases.close().await;
+    }
+}
+
+/// Opens the keys on a thread where scrypt, and somebody who types, may take their time.
+async fn open_keyring(config: &Config) -> anyhow::Result<Keyring> {
+    let configured =
+        config.vault.passphrase.as_ref().map(|secret| secret.read().map(Passphrase::presented)).transpose()?;
+    let data_dir = config.data_dir.clone();
+    let ask = || Ok(terminal::ask("Passphrase of the appliance's keys: ")?.map(Passphrase::presented));
+    let open = tokio::task::spawn_blocking(move || {
+        Keyring::open(&data_dir, &Passphrases { configured, ask }, SystemClock.now())
+    });
+    Ok(open.await??)
+}
+
+/// In the background, because there may be many tenants.
+async fn resume_rotation(secrets: Secrets) {
+    if let Err(error) = secrets.resume_rotation().await {
+        tracing::error!(%error, "a rotation of the appliance's key could not be finished; the next start goes on");
     }
 }
 

@@ -10,4 +10,5 @@ pub mod readiness;
 pub mod routes;
 mod shelf;
 mod table;
+pub mod terminal;
 pub mod wiring;

@@ -19,11 +19,12 @@ use crate::{
     agents::http::ChatApi,
     http::error::Envelope,
     knowledge::http::KnowledgeApi,
+    secrets::http::SecretsApi,
 };
 
 /// Every slice's part of the description.
 fn parts() -> Vec<utoipa::openapi::OpenApi> {
-    vec![SessionApi::openapi(), ChatApi::openapi(), KnowledgeApi::openapi()]
+    vec![SessionApi::openapi(), ChatApi::openapi(), KnowledgeApi::openapi(), SecretsApi::openapi()]
 }
 
 #[derive(OpenApi)]

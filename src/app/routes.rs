@@ -22,6 +22,7 @@ use crate::{
         theme::set_theme,
     },
     knowledge::http::{self as knowledge, KnowledgeState},
+    secrets::http::{self as secrets, SecretsState},
 };
 
 /// Where the API describes itself.
@@ -46,7 +47,7 @@ pub fn declared(app: &App) -> Vec<Declared> {
 
 fn table(state: WebState) -> Table<WebState> {
     use Access::{Needs, Open, SignedIn};
-    use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite};
+    use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, SecretsManage};
     Table::new(state)
         // Open to everybody
         .get("/healthz", Open, show_health)
@@ -79,6 +80,13 @@ fn table(state: WebState) -> Table<WebState> {
         .delete("/api/knowledge/documents/{document}", Needs(KnowledgeWrite), knowledge::delete_document)
         .get("/api/knowledge/search", Needs(KnowledgeRead), knowledge::search_passages)
         .get("/api/knowledge/passages/{passage}", Needs(KnowledgeRead), knowledge::show_passage)
+        // Secrets
+        .get("/settings/secrets", Needs(SecretsManage), secrets::show_secrets)
+        .post("/settings/secrets", Needs(SecretsManage), secrets::set_secret_by_form)
+        .post("/settings/secrets/{name}/delete", Needs(SecretsManage), secrets::delete_secret_by_form)
+        .get("/api/secrets", Needs(SecretsManage), secrets::list_secrets)
+        .post("/api/secrets", Needs(SecretsManage), secrets::set_secret)
+        .delete("/api/secrets/{name}", Needs(SecretsManage), secrets::delete_secret)
 }
 
 /// What the handlers take out of the router's state.
@@ -106,6 +114,12 @@ impl FromRef<WebState> for KnowledgeState {
         let App { knowledge, clock, config, .. } = &state.app;
         let max_file_bytes = config.knowledge.max_file_mib << 20;
         Self { knowledge: knowledge.clone(), clock: clock.clone(), max_file_bytes }
+    }
+}
+
+impl FromRef<WebState> for SecretsState {
+    fn from_ref(state: &WebState) -> Self {
+        Self { secrets: state.app.secrets.clone(), clock: state.app.clock.clone() }
     }
 }
 

@@ -17,9 +17,10 @@ use crate::{
     },
     models::{self, Router, embedding::EmbeddingModel},
     postgres::Supervisor,
+    secrets::Secrets,
     support::{Error, Result, SystemClock, clock::SharedClock},
     tenants::Tenants,
-    vault::ApplianceKey,
+    vault::{ApplianceKey, Keyring},
 };
 
 /// The appliance's slices, put together. A cheap handle.
@@ -35,6 +36,8 @@ pub struct App {
     pub tenants: Tenants,
     /// People and their sessions.
     pub accounts: Accounts,
+    /// What integrations keep to themselves.
+    pub secrets: Secrets,
     /// Documents.
     pub knowledge: Knowledge,
     /// Agents.
@@ -54,21 +57,27 @@ impl App {
     ///
     /// # Errors
     /// When the database does not answer, a migration fails, or the configuration contradicts itself.
-    pub async fn assemble(config: Config, postgres: Option<&Supervisor>) -> Result<Self> {
-        let key = ApplianceKey::load_or_create(&config.data_dir)?;
-        let databases = Databases::open(server(&config, postgres, &key)?, &config.database).await?;
+    pub async fn assemble(config: Config, keyring: Keyring, postgres: Option<&Supervisor>) -> Result<Self> {
+        let databases = Databases::open(server(&config, postgres, keyring.root())?, &config.database).await?;
         let program = std::env::current_exe().map_err(Error::internal)?;
-        Self::on(databases, config, Arc::new(SystemClock), program).await
+        Self::on(databases, config, keyring, Arc::new(SystemClock), program).await
     }
 
     /// Makes every slice on an open database, and starts the jobs. `program` is this binary, for the children.
     ///
     /// # Errors
     /// When the database does not answer, or the configuration contradicts itself.
-    pub async fn on(databases: Databases, config: Config, clock: SharedClock, program: PathBuf) -> Result<Self> {
+    pub async fn on(
+        databases: Databases,
+        config: Config,
+        keyring: Keyring,
+        clock: SharedClock,
+        program: PathBuf,
+    ) -> Result<Self> {
         let tenants = Tenants::new(databases.clone(), clock.clone());
         tenants.repair().await?;
         let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), &config.accounts);
+        let secrets = Secrets::new(keyring, tenants.clone(), clock.clone());
 
         let egress = Egress::new(&config)?;
         let embedding = models::embedding_from(&config, &egress).await?;
@@ -94,6 +103,7 @@ impl App {
             databases,
             tenants,
             accounts,
+            secrets,
             knowledge,
             agents,
             router,

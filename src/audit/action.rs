@@ -65,6 +65,11 @@ catalogue! {
     // ── Organisations (tenants) ──
 
     // ── Secrets and keys (secrets) ──
+    SecretSet "secret.set" of "the secret": "a value was given to a name; whether in place of another one";
+    SecretUsed "secret.used" of "the secret": "a program was given the value; what for";
+    SecretDeleted "secret.deleted" of "the secret": "name and value were removed for good";
+    SecretKeyRotated "secret.key_rotated" of "nothing": "all values were encrypted to a new key; how many, its public half";
+    SecretKeyResealed "secret.key_resealed" of "nothing": "the key of the values was sealed to a new key of the appliance; its public half";
 
     // ── Outbound requests (egress) ──
 

@@ -9,8 +9,10 @@ mod client;
 mod config;
 mod doctor;
 mod kb;
+mod key;
 mod output;
 mod permissions;
+mod secret;
 mod serve;
 mod tenant;
 mod user;
@@ -56,6 +58,12 @@ enum Command {
     Ask(ask::Ask),
     /// Show which role may do what, or who may use which route.
     Permissions(permissions::Permissions),
+    /// Set, list and delete a tenant's secrets.
+    #[command(subcommand)]
+    Secret(secret::Secret),
+    /// Show, rotate and protect the keys that secrets are sealed with.
+    #[command(subcommand)]
+    Key(key::Key),
     /// Verify the audit log, or show a run from it.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -122,6 +130,8 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
             Command::User(command) => command.run(&client, output).await,
             Command::Kb(command) => command.run(&client, output).await,
             Command::Ask(command) => command.run(&client, output).await,
+            Command::Secret(command) => command.run(&client, output).await,
+            Command::Key(command) => command.run(&client, &config, output).await,
             Command::Audit(command) => command.run(&client, output).await,
             Command::Permissions(command) => command.list_routes(&client, output).await,
             Command::Config(_) | Command::Serve | Command::Doctor(_) => unreachable!("handled above"),

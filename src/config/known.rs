@@ -8,7 +8,10 @@ use super::problem::meant;
 pub(super) const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// Settings that have no default and hence stand in the example as comments.
-const WITHOUT_DEFAULT: [&str; 3] = ["database.url", "database.bin_dir", "models.builtin.file"];
+const WITHOUT_DEFAULT: [&str; 4] = ["database.url", "database.bin_dir", "vault.passphrase", "models.builtin.file"];
+
+/// Settings that are secrets: what was given for them is never shown, however wrong it is.
+pub(super) const SECRET: [&str; 2] = ["database.url", "vault.passphrase"];
 
 /// What the settings are: sections, and keys with a value of the default's type.
 pub(super) struct Known(Value);

@@ -28,6 +28,8 @@ pub struct Config {
     pub server: Server,
     /// Where PostgreSQL is.
     pub database: Database,
+    /// How the appliance's keys are protected.
+    pub vault: Vault,
     /// What is logged and how.
     pub log: Log,
     /// Sign-in.
@@ -81,6 +83,14 @@ pub enum DatabaseMode {
     System,
     /// A server somewhere else, by URL.
     External,
+}
+
+/// `[vault]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vault {
+    /// Opens the key file, where it is protected by a passphrase.
+    pub passphrase: Option<Secret>,
 }
 
 /// `[log]`

@@ -90,7 +90,7 @@ impl Server {
 
     /// What tells apart the keys of two appliances, without telling anything about the key.
     pub(super) fn key_fingerprint(&self) -> String {
-        self.key.derive("key fingerprint", "")
+        self.key.fingerprint()
     }
 
     /// A connection as the administrator, to our database.

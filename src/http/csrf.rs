@@ -23,8 +23,8 @@ use crate::support::{Error, Kind, Result, random};
 /// The header that scripts send the token in.
 pub const HEADER: &str = "x-csrf-token";
 
-/// The most of a URL-encoded form that is read to find its token.
-const FORM_LIMIT: usize = 64 * 1024;
+/// The most of a URL-encoded form that is read to find its token: a secret of 64 KiB may triple in the encoding.
+const FORM_LIMIT: usize = 256 * 1024;
 /// The most of a multipart form that is read to find its token, which must be the first field.
 const FIRST_FIELD_LIMIT: usize = 4 * 1024;
 const SALT_DIGITS: usize = 16;

@@ -229,8 +229,30 @@ fn log(error: &Error) {
 fn refused_body(status: StatusCode, text: &str) -> Error {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => Error::new(Kind::TooLarge, "The request is larger than is accepted here"),
-        _ => Error::invalid(format!("The request cannot be understood: {text}")),
+        _ => Error::invalid(format!("The request cannot be understood: {}", without_values(text))),
     }
+}
+
+/// A parser's words without what it repeats of the input, which may be a secret: everything between quotes or
+/// backticks goes, but for names of fields, which are ours.
+fn without_values(text: &str) -> String {
+    let mut told = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(['"', '`']) {
+        let (before, quoted) = rest.split_at(start);
+        told.push_str(before);
+        let quote = if quoted.starts_with('"') { '"' } else { '`' };
+        // To the last quote: there may be some inside the value.
+        let end = if before.ends_with("missing field ") { quoted[1..].find(quote) } else { quoted[1..].rfind(quote) };
+        let Some(end) = end else { break };
+        let value = &quoted[..end + 2];
+        told.push_str(if before.ends_with("missing field ") { value } else { "…" });
+        rest = &quoted[end + 2..];
+    }
+    if !rest.contains(['"', '`']) {
+        told.push_str(rest);
+    }
+    told
 }
 
 impl From<JsonRejection> for Error {
@@ -247,12 +269,30 @@ impl From<FormRejection> for Error {
 
 impl From<QueryRejection> for Error {
     fn from(rejection: QueryRejection) -> Self {
-        Self::invalid(format!("The address cannot be understood: {}", rejection.body_text()))
+        Self::invalid(format!("The address cannot be understood: {}", without_values(&rejection.body_text())))
     }
 }
 
 impl From<PathRejection> for Error {
     fn from(rejection: PathRejection) -> Self {
         Self::new(Kind::NotFound, "There is no page at this address").because(rejection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_values;
+
+    #[test]
+    fn what_a_parser_repeats_of_the_input_is_left_out_and_our_own_names_stay() {
+        for (said, told) in [
+            ("JSON: missing field `value` at line 1 column 9", "JSON: missing field `value` at line 1 column 9"),
+            (r#"invalid type: string "hunter2", expected a map"#, "invalid type: string …, expected a map"),
+            (r#"value: invalid type: string "hun\"ter2", expected u8"#, "value: invalid type: string …, expected u8"),
+            ("unknown variant `hunter2`, expected `owner` or `admin`", "unknown variant …"),
+            ("unknown field `hunter2", "unknown field "),
+        ] {
+            assert_eq!(without_values(said), told);
+        }
     }
 }

@@ -114,7 +114,7 @@ impl Section {
             Self::Knowledge => "/knowledge",
             Self::Audit => "/audit",
             Self::Members => "/members",
-            Self::Settings => "/settings",
+            Self::Settings => "/settings/secrets",
             Self::Tenants => "/operator/tenants",
             Self::Elsewhere => "/",
         }

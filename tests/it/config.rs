@@ -117,7 +117,7 @@ chain = "ollama"
     aegis.toml:3: knowledge: is a section, not a setting: write [knowledge] on a line of its own
     aegis.toml:6: server.listen: a text in quotes is expected, not a list
     aegis.toml:9: database.mode: "embeded" is not among embedded, system, external (did you mean "embedded"?)
-    aegis.toml:10: database.url: a text in quotes, { file = "/path" } or { env = "NAME" } is expected, not the number 12
+    aegis.toml:10: database.url: a text in quotes, { file = "/path" } or { env = "NAME" } is expected
     aegis.toml:11: database.control_connections: a whole number, not negative, is expected, not the number -1
     aegis.toml:12: database.tenant_connections: a whole number, not negative, is expected, not "three"
     aegis.toml:15: log.format: "yaml" is not among auto, text, json

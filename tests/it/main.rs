@@ -19,6 +19,7 @@ mod layout;
 mod models;
 mod ollama_stand_in;
 mod openapi;
+mod secrets;
 mod supervisor;
 mod survival;
 mod tenants;

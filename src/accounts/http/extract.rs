@@ -69,8 +69,9 @@ impl SignedIn {
         match section {
             Section::Chat => self.may(Permission::ChatRead),
             Section::Knowledge => self.may(Permission::KnowledgeRead),
+            Section::Settings => self.may(Permission::SecretsManage),
             // Their pages are drawn into the rail with them.
-            Section::Audit | Section::Members | Section::Settings | Section::Tenants | Section::Elsewhere => false,
+            Section::Audit | Section::Members | Section::Tenants | Section::Elsewhere => false,
         }
     }
 }

@@ -6,13 +6,14 @@
 mod audit;
 mod knowledge;
 mod people;
+mod secrets;
 mod tenants;
 
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde_json::{Value, json};
 
@@ -39,6 +40,13 @@ pub fn router(app: App) -> Router {
         .route("/tenants/{slug}/ask", post(knowledge::ask))
         .route("/tenants/{slug}/audit/verify", get(audit::verify_audit))
         .route("/audit/runs/{run}", get(audit::show_run))
+        .route("/tenants/{slug}/secrets", get(secrets::list_secrets).post(secrets::set_secret))
+        .route("/tenants/{slug}/secrets/{name}", delete(secrets::delete_secret))
+        .route("/tenants/{slug}/key/rotate", post(secrets::rotate_tenant_key))
+        .route("/key", get(secrets::show_key))
+        .route("/key/rotate", post(secrets::rotate_appliance_key))
+        .route("/key/protect", post(secrets::protect_key))
+        .route("/key/unprotect", post(secrets::unprotect_key))
         .route("/doctor", get(examine))
         .route("/routes", get(list_routes))
         // One byte more than allowed reaches the use case, whose refusal names the limit.
