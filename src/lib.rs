@@ -20,10 +20,12 @@
 //! postgres/       the supervisor: bundle, cluster, process
 //! jobs/           apalis set-up, retry policy
 //! http/           the axum kit: errors, middleware, SSE, assets, page frame
+//! egress/         the only outbound HTTP client: allow-list, addresses after resolution, a line for each attempt
+//! vault/          argon2, token hashes, the appliance's key
 //! egress/         the only outbound HTTP client
 //! vault/          the appliance's keys (a file, or under a passphrase), sealed envelopes, argon2, token hashes
 //! config/         figment; one struct per TOML section
-//! support/        ids, clock, randomness, error kinds
+//! support/        ids, clock, randomness, places of addresses, error kinds
 //! ```
 //!
 //! A file names only rooms of its own slice and of lower floors; `tests/it/layout.rs` holds this.

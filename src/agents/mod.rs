@@ -40,6 +40,7 @@ use serde_json::json;
 use crate::{
     audit::{Action, Actor},
     db::TenantDb,
+    egress,
     models::router::Router,
     support::{
         Error, Kind, Result,
@@ -157,7 +158,10 @@ impl Agents {
         sender.send(RunEvent::Started { run, conversation: id });
         let job = Job { recorder, conversation: id, profile, question, query, history, started, actor: ask.actor };
         let shared = self.shared.clone();
-        tokio::spawn(async move { run::drive(&shared, job, sender, place).await });
+        let tenant = db.tenant().clone();
+        tokio::spawn(async move {
+            egress::on_behalf_of(&tenant, Some(run), run::drive(&shared, job, sender, place)).await;
+        });
         Ok(Run { id: run, conversation: id, events })
     }
 

@@ -66,6 +66,7 @@ impl fmt::Display for Finding {
 /// Examines a running appliance.
 pub async fn examine(app: &App) -> Vec<Finding> {
     let mut findings = vec![database(app).await, disk(&app.config.data_dir), permissions(&app.config.data_dir)];
+    findings.push(egress(app));
     findings.push(embedding(app).await);
     findings.extend(chat_models(app).await);
     findings
@@ -79,6 +80,9 @@ async fn database(app: &App) -> Finding {
         Err(error) => Finding::broken("database", error.to_string(), "read what the appliance logs about PostgreSQL"),
     }
 }
+
+/// Addresses that one line can hold.
+const SHOWN_ADDRESSES: usize = 4;
 
 /// Room for a day's work: below this, uploads and the database's own logs are in danger.
 const SCARCE_BYTES: u64 = 2 << 30;
@@ -115,6 +119,20 @@ fn permissions(data_dir: &Path) -> Finding {
             Finding::broken("permissions", format!("others may use {}", path.display()), remedy)
         }
     }
+}
+
+/// What may be reached is the operator's decision, so there is nothing to find fault with, but it shall be seen.
+fn egress(app: &App) -> Finding {
+    let allowed = app.egress.allowed();
+    let shown: Vec<String> = allowed.iter().take(SHOWN_ADDRESSES).map(ToString::to_string).collect();
+    let detail = match allowed.len() {
+        0 => "nothing outside may be reached".to_owned(),
+        count if count > SHOWN_ADDRESSES => {
+            format!("{count} addresses may be reached: {} … (`aegis egress` shows all)", shown.join(", "))
+        }
+        _ => format!("nothing may be reached but {}", shown.join(", ")),
+    };
+    Finding::ok("egress", detail)
 }
 
 async fn embedding(app: &App) -> Finding {

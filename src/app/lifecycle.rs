@@ -36,6 +36,9 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How long jobs that run may take to end when the appliance stops; those cut off are done again at the next start.
 const JOBS_GRACE: Duration = Duration::from_secs(10);
 
+/// How long the last outbound requests may take to get into the tenants' logs.
+const JOURNAL_GRACE: Duration = Duration::from_secs(5);
+
 /// What the appliance answers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serving {
@@ -190,6 +193,7 @@ impl Running {
             tracing::warn!(%error, "the admin socket could not be removed");
         }
         self.app.jobs.shutdown(JOBS_GRACE).await;
+        self.app.egress_journal.close(JOURNAL_GRACE).await;
         self.app.databases.close().await;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use super::egress_journal::EgressJournal;
 use crate::{
     accounts::Accounts,
     agents::{Agents, tool::Tool},
@@ -46,6 +47,10 @@ pub struct App {
     pub router: Router,
     /// The model that makes vectors.
     pub embedding: Arc<dyn EmbeddingModel>,
+    /// The way out.
+    pub egress: Egress,
+    /// What writes outbound requests into the tenants' audit logs.
+    pub egress_journal: Arc<EgressJournal>,
     /// Durable background work.
     pub jobs: Arc<Jobs>,
     /// The web kit's settings.
@@ -79,7 +84,8 @@ impl App {
         let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), &config.accounts);
         let secrets = Secrets::new(keyring, tenants.clone(), clock.clone());
 
-        let egress = Egress::new(&config)?;
+        let journal = EgressJournal::start(databases.clone(), clock.clone());
+        let egress = Egress::with_journal(&config, journal.clone())?;
         let embedding = models::embedding_from(&config, &egress).await?;
         let router = models::router_from(&config, &egress, clock.clone())?;
 
@@ -108,6 +114,8 @@ impl App {
             agents,
             router,
             embedding,
+            egress,
+            egress_journal: journal,
             jobs,
             kit,
         })

@@ -72,6 +72,7 @@ catalogue! {
     SecretKeyResealed "secret.key_resealed" of "nothing": "the key of the values was sealed to a new key of the appliance; its public half";
 
     // ── Outbound requests (egress) ──
+    EgressRequested "egress.requested" of "the host and port": "a request left the appliance, or was refused; what for, the status, bytes and time, never its content";
 
     // ── Documents (knowledge) ──
     DocumentAdded "document.added" of "the document": "a file was taken in; its name, size and hash";

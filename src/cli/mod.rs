@@ -8,6 +8,7 @@ mod audit;
 mod client;
 mod config;
 mod doctor;
+mod egress;
 mod kb;
 mod key;
 mod output;
@@ -70,6 +71,8 @@ enum Command {
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Show which addresses the appliance may reach, and which setting allows each.
+    Egress(egress::Egress),
     /// Look for problems and name their remedies.
     Doctor(doctor::Doctor),
 }
@@ -133,6 +136,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
             Command::Secret(command) => command.run(&client, output).await,
             Command::Key(command) => command.run(&client, &config, output).await,
             Command::Audit(command) => command.run(&client, output).await,
+            Command::Egress(command) => command.run(&client, output).await,
             Command::Permissions(command) => command.list_routes(&client, output).await,
             Command::Config(_) | Command::Serve | Command::Doctor(_) => unreachable!("handled above"),
         };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, DatabaseMode, EmbeddingProvider,
+    AllowedHost, Config, DatabaseMode, EmbeddingProvider,
     load::Given,
     problem::{Origin, Problem, meant},
 };
@@ -31,6 +31,7 @@ pub(super) fn check(config: &Config, given: &Given) -> Vec<Problem> {
     }
     checks.limits(config);
     checks.models(config);
+    checks.egress(config);
     checks.problems
 }
 
@@ -164,6 +165,16 @@ impl Checks<'_> {
         self.within("models.builtin.max_context", models.builtin.max_context, 512, 1 << 20);
         self.within("models.builtin.threads", models.builtin.threads, 0, 1024);
         self.within("models.builtin.unload_seconds", models.builtin.unload_seconds, 1, 1 << 30);
+    }
+
+    fn egress(&mut self, config: &Config) {
+        for entry in &config.egress.allow {
+            if let Err(error) = entry.parse::<AllowedHost>() {
+                self.refuse("egress.allow", error.message(), error.remedy_text());
+            }
+        }
+        self.within("egress.timeout_seconds", config.egress.timeout_seconds, 1, 3600);
+        self.within("egress.max_response_mib", config.egress.max_response_mib, 1, 1024);
     }
 
     fn within(&mut self, key: &str, number: impl Into<u64>, least: u64, most: u64) {

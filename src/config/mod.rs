@@ -4,6 +4,7 @@
 //! line. [`Config::load`] refuses what it does not know or cannot use, all of it at once, each with its place.
 
 mod check;
+mod egress;
 mod known;
 mod load;
 mod problem;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    egress::{AllowedHost, Egress},
     problem::{Origin, Problem},
     secret::Secret,
 };
@@ -40,6 +42,8 @@ pub struct Config {
     pub embedding: Embedding,
     /// Chat models.
     pub models: Models,
+    /// What may be reached outside.
+    pub egress: Egress,
 }
 
 /// `[server]`

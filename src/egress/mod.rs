@@ -1,77 +1,231 @@
-//! The only outbound HTTP client. An address that the configuration does not name is refused before a
-//! connection is opened, and every attempt is logged with its purpose, so that "air-gapped" can be checked.
+//! The only way out. Every outbound request goes through here: the configuration allows its address first ([`allow`]),
+//! the address is looked at once more after its name was resolved and at every connection ([`guard`]), and each
+//! attempt is logged with the tenant and what it was for ([`attempt`]), so that "air-gapped" can be checked.
+//!
+//! What holds for whom:
+//!
+//! | | [`Egress::send`] | a client of [`Egress::client_for`] in the hands of a library |
+//! |---|---|---|
+//! | address allowed, checked after resolution | yes | yes: the client itself can reach nothing but the origin it was asked for |
+//! | redirects | to allowed hosts, each a new attempt, only GET and HEAD, without headers and body | within the origin |
+//! | time | `[egress] timeout_seconds` | the same; for a provider of one's own network its settings, and an hour at most |
+//! | size of the answer | `[egress] max_response_mib` | whoever reads it bounds it, with [`read_bounded`] or alone |
+//! | logged: purpose, tenant, host, port, outcome, duration | yes | yes |
+//! | logged: status and bytes | yes | as far as the holder of the [`Outbound`] says |
+//!
+//! Nothing is taken from the environment (no proxy variables), answers are not decompressed, cookies are not kept,
+//! and no `Referer` is sent.
 
+mod allow;
+mod attempt;
+mod guard;
+mod outbound;
+mod refusal;
+mod resolve;
 mod response;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-pub use reqwest::{Client, Url};
+pub use reqwest::{Client, Method, Request, Url, header};
 
 use crate::{
     config::Config,
-    support::{Error, Kind, Result},
+    support::{Error, Result},
 };
 
-pub use response::{Failure, read_bounded};
+use allow::{AllowList, Network};
+pub use allow::{Allowed, Grant};
+pub use attempt::{Attempt, Caller, Journal, Outcome, on_behalf_of};
+pub use outbound::Outbound;
+pub use refusal::Refusal;
+pub use resolve::{Looking, Lookup, Surroundings};
+pub use response::{Failure, Response, read_bounded};
 
-/// How long a connection may take to open. Reading has limits of its own, set by the caller.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Redirects that are followed, and only within the same origin.
+/// Redirects that are followed.
 const MAX_REDIRECTS: usize = 3;
 
-/// Hands out clients for addresses that the configuration allows. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Egress {
-    allowed: Arc<BTreeSet<String>>,
-    client: Client,
+/// Clients that are kept, each for one origin. A wildcard may stand for any number of them.
+const KEPT_CLIENTS: usize = 64;
+
+/// How much is waited and read.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// For a request with its answer.
+    whole: Duration,
+    /// For the body of an answer, in bytes.
+    response: usize,
+}
+
+/// Sends requests, and hands out clients, for addresses that the configuration allows. Cheap to clone.
+#[derive(Clone)]
+pub struct Egress(Arc<Inner>);
+
+struct Inner {
+    list: AllowList,
+    limits: Limits,
+    surroundings: Surroundings,
+    journal: Option<Arc<dyn Journal>>,
+    /// By origin.
+    clients: Mutex<HashMap<String, Client>>,
+}
+
+/// What became of one request.
+enum Sent {
+    Answered(Response),
+    /// To another origin.
+    Redirected(Url),
 }
 
 impl Egress {
-    /// Allows what `config` names: the Ollama server.
+    /// Allows what `config` names: `[egress] allow`, and the addresses of the providers that are switched on.
     ///
     /// # Errors
-    /// `Invalid` when an address in the configuration is not a URL of http or https.
+    /// `Invalid` when an address in the configuration cannot be used.
     pub fn new(config: &Config) -> Result<Self> {
-        Self::allowing([("models.ollama.url", config.models.ollama.url.as_str())])
+        Self::with(config, Vec::new(), Surroundings::default(), None)
     }
 
-    /// Allows exactly these addresses; each comes with the key of the configuration that names it.
+    /// As [`Egress::new`]; each attempt is told to `journal`.
+    ///
+    /// # Errors
+    /// As for [`Egress::new`].
+    pub fn with_journal(config: &Config, journal: Arc<dyn Journal>) -> Result<Self> {
+        Self::with(config, Vec::new(), Surroundings::default(), Some(journal))
+    }
+
+    /// Allows exactly these providers' addresses; each comes with the key of the configuration that names it.
     ///
     /// # Errors
     /// As for [`Egress::new`].
     pub fn allowing<'a>(addresses: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        let mut allowed = BTreeSet::new();
-        for (key, address) in addresses {
-            allowed.insert(origin(&parse(key, address)?));
-        }
-        let client = Client::builder()
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_keepalive(Duration::from_mins(1))
-            .redirect(same_origin_redirects())
-            .user_agent(concat!("aegis/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(Error::internal)?;
-        Ok(Self { allowed: Arc::new(allowed), client })
+        let granted =
+            addresses.into_iter().map(|(key, address)| Grant::provider(key, address)).collect::<Result<_>>()?;
+        let limits = Limits { whole: Duration::from_mins(1), response: 32 << 20 };
+        Ok(Self::made(AllowList::new(&[], granted)?, limits, Surroundings::default(), None))
     }
 
-    /// A client for a request to `url`, made for `purpose` ("chat", "embedding"). Ask again for every request:
-    /// this is where it is checked and logged.
+    /// As [`Egress::with_journal`], with `granted` allowed too, in other `surroundings` than the world.
     ///
     /// # Errors
-    /// `Forbidden` when the configuration does not name the address.
-    pub fn client_for(&self, purpose: &'static str, url: &Url) -> Result<Client> {
-        let origin = origin(url);
-        if self.allowed.contains(&origin) {
-            tracing::info!(purpose, address = %origin, "outbound request");
-            return Ok(self.client.clone());
+    /// As for [`Egress::new`].
+    pub fn with(
+        config: &Config,
+        mut granted: Vec<Grant>,
+        surroundings: Surroundings,
+        journal: Option<Arc<dyn Journal>>,
+    ) -> Result<Self> {
+        granted.extend(allow::of_providers(config)?);
+        let settings = &config.egress;
+        let limits = Limits {
+            whole: Duration::from_secs(settings.timeout_seconds),
+            response: usize::try_from(settings.max_response_mib << 20).unwrap_or(usize::MAX),
+        };
+        Ok(Self::made(AllowList::new(&settings.allow, granted)?, limits, surroundings, journal))
+    }
+
+    fn made(list: AllowList, limits: Limits, surroundings: Surroundings, journal: Option<Arc<dyn Journal>>) -> Self {
+        Self(Arc::new(Inner { list, limits, surroundings, journal, clients: Mutex::default() }))
+    }
+
+    /// Everything that may be reached, and why.
+    pub fn allowed(&self) -> Vec<Allowed> {
+        self.0.list.entries()
+    }
+
+    /// A client for one request to `url`, made for `purpose` ("chat", "embedding"). Ask again for every request: this
+    /// is where it is checked and logged. The client reaches the origin of `url` and nothing else.
+    ///
+    /// # Errors
+    /// `Forbidden` when the configuration does not allow the address.
+    pub fn client_for(&self, purpose: &'static str, url: &Url) -> Result<Outbound> {
+        self.begin(purpose, url, Network::Own).map_err(Error::from)
+    }
+
+    /// Sends `request` and reads the whole answer, whatever its status. Redirects to allowed hosts are followed for GET
+    /// and HEAD, without the request's headers: a key goes to the host that it was meant for and no further.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] when the address is not allowed, or leads to one that is not.
+    pub async fn send(&self, purpose: &'static str, request: Request) -> Result<Response, Failure> {
+        let (mut next, mut allowed_in) = (request, Network::Own);
+        for _ in 0..=MAX_REDIRECTS {
+            let (method, from) = (next.method().clone(), next.url().clone());
+            match self.send_once(purpose, next, allowed_in).await? {
+                Sent::Answered(response) => return Ok(response),
+                Sent::Redirected(to) if from.scheme() == "https" && to.scheme() != "https" => {
+                    return Err(Refusal::Downgraded(to).into());
+                }
+                // No server may send us on to one of the own network.
+                Sent::Redirected(to) => (next, allowed_in) = (Request::new(method, to), Network::Public),
+            }
         }
-        tracing::warn!(purpose, address = %origin, "outbound request refused: the configuration does not name this address");
-        Err(Error::new(
-            Kind::Forbidden,
-            format!("a request to {origin} was refused: the configuration does not allow it"),
-        ))
+        Err(Refusal::RedirectedTooOften.into())
+    }
+
+    async fn send_once(&self, purpose: &'static str, request: Request, allowed_in: Network) -> Result<Sent, Failure> {
+        let mut outbound = self.begin(purpose, request.url(), allowed_in)?;
+        let follows = matches!(*request.method(), Method::GET | Method::HEAD);
+        let ended = async {
+            let response = outbound.client().execute(request).await?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            outbound.answered(Some(status));
+            let body = response::read(response, self.0.limits.response, |bytes| outbound.received(bytes)).await?;
+            Ok(Sent::Answered(Response { status, headers, body }))
+        };
+        match ended.await {
+            Err(Failure::Refused(Refusal::Redirected(to))) if follows => {
+                outbound.redirected(&to);
+                Ok(Sent::Redirected(to))
+            }
+            Err(failure) => {
+                outbound.failed(&failure);
+                Err(failure)
+            }
+            answered => answered,
+        }
+    }
+
+    /// Checks an attempt; one that is refused is over, and logged, before anything is sent.
+    fn begin(&self, purpose: &'static str, url: &Url, allowed_in: Network) -> Result<Outbound, Refusal> {
+        let mut attempt = Attempt::begin(purpose, url);
+        let client = self.0.list.check(url, &self.0.surroundings).and_then(|network| match (allowed_in, network) {
+            (Network::Public, Network::Own) => Err(Refusal::Redirected(url.clone())),
+            _ => self.client(url, network),
+        });
+        match client {
+            Ok(client) => Ok(Outbound::new(attempt, self.0.journal.clone(), client)),
+            Err(refusal) => {
+                attempt.outcome = Outcome::Refused;
+                attempt.reason = Some(refusal.to_string());
+                attempt.end(self.0.journal.as_ref());
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The client of an origin, with its open connections.
+    fn client(&self, url: &Url, network: Network) -> Result<Client, Refusal> {
+        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let origin = origin(url);
+        if let Some(client) = clients.get(&origin) {
+            return Ok(client.clone());
+        }
+        let client = guard::client(url, network, self.0.limits.whole, &self.0.surroundings)?;
+        if clients.len() >= KEPT_CLIENTS {
+            clients.clear();
+        }
+        clients.insert(origin, client.clone());
+        Ok(client)
+    }
+}
+
+impl std::fmt::Debug for Egress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Egress").field(&self.allowed()).finish()
     }
 }
 
@@ -94,50 +248,4 @@ pub fn parse(key: &str, address: &str) -> Result<Url> {
 /// Scheme, host and port: what may be reached, without credentials, path or query.
 pub fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
-}
-
-fn same_origin_redirects() -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(|attempt| {
-        let stays = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-        if !stays {
-            attempt.error("the server redirects to another address, which is not allowed")
-        } else if attempt.previous().len() > MAX_REDIRECTS {
-            attempt.error("the server redirects too often")
-        } else {
-            attempt.follow()
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn url(text: &str) -> Url {
-        Url::parse(text).expect("a test's address")
-    }
-
-    #[test]
-    fn only_the_configured_origin_is_allowed() {
-        let egress = Egress::allowing([("models.ollama.url", "http://127.0.0.1:11434/")]).expect("a valid address");
-        assert!(egress.client_for("chat", &url("http://127.0.0.1:11434/api/chat")).is_ok());
-        for other in [
-            "http://127.0.0.1:11435/api/chat",
-            "https://127.0.0.1:11434/api/chat",
-            "http://example.org/",
-            "http://127.0.0.1:11434@example.org/",
-            "http://127.0.0.1.example.org:11434/",
-        ] {
-            let refused = egress.client_for("chat", &url(other)).expect_err(other);
-            assert_eq!(refused.kind(), Kind::Forbidden, "{other}");
-        }
-    }
-
-    #[test]
-    fn an_address_that_is_no_url_names_its_key() {
-        for wrong in ["127.0.0.1:11434", "ollama", "file:///etc/passwd", ""] {
-            let error = Egress::allowing([("models.ollama.url", wrong)]).expect_err(wrong);
-            assert!(error.message().contains("models.ollama.url"), "{error}");
-        }
-    }
 }

@@ -1,10 +1,26 @@
 //! What comes back: how a request failed, in the words that callers decide by, and bodies read up to a limit.
 
-use reqwest::Response;
+use reqwest::header::HeaderMap;
+
+use super::Refusal;
+
+/// An answer that has been read to its end.
+#[derive(Debug)]
+pub struct Response {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, as it was sent: nothing is decompressed.
+    pub body: Vec<u8>,
+}
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// It was not sent, or not sent on: the configuration does not allow it.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
     /// Nothing listens there, or the name does not resolve.
     #[error("nothing answers there: {0}")]
     Unreachable(String),
@@ -21,6 +37,9 @@ pub enum Failure {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
+        if let Some(refusal) = Refusal::within(&error) {
+            return Self::Refused(refusal.clone());
+        }
         // A connection that does not open in time is a server that is not there, not a slow one.
         if error.is_connect() {
             Self::Unreachable(innermost(&error))
@@ -36,9 +55,19 @@ impl From<reqwest::Error> for Failure {
 ///
 /// # Errors
 /// [`Failure::TooLarge`] as soon as more comes; whatever breaks the connection.
-pub async fn read_bounded(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
+pub async fn read_bounded(response: reqwest::Response, limit: usize) -> Result<Vec<u8>, Failure> {
+    read(response, limit, |_| {}).await
+}
+
+/// As [`read_bounded`]; `watch` is told of each piece.
+pub(super) async fn read(
+    mut response: reqwest::Response,
+    limit: usize,
+    mut watch: impl FnMut(usize),
+) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
+        watch(chunk.len());
         if body.len() + chunk.len() > limit {
             return Err(Failure::TooLarge(limit));
         }

@@ -30,6 +30,7 @@ use crate::{
     audit::{self, Action, Actor, NewEntry},
     config,
     db::TenantDb,
+    egress,
     models::embedding::EmbeddingModel,
     support::{
         Clock, Error, Kind as ErrorKind, Result,
@@ -301,7 +302,7 @@ impl Knowledge {
             return Ok(Vec::new());
         }
         let model = &self.inner.model;
-        let vector = match model.embed_query(&question).await {
+        let vector = match egress::on_behalf_of(db.tenant(), None, model.embed_query(&question)).await {
             Ok(vector) => Some(vector),
             Err(error) => {
                 tracing::warn!(%error, "searching by words alone, because the embedding model does not answer");
@@ -324,7 +325,7 @@ impl Knowledge {
     /// # Errors
     /// Only what trying again later may mend: the database, the embedding model.
     pub async fn ingest(&self, db: &TenantDb, id: DocumentId) -> Result<()> {
-        ingest::ingest(self, db, id).await
+        egress::on_behalf_of(db.tenant(), None, ingest::ingest(self, db, id)).await
     }
 
     /// For the job when its last attempt has failed with `error`: the document ends as failed.

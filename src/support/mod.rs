@@ -1,5 +1,6 @@
-//! What every room may use: identifiers, the clock, randomness, sockets, and the kinds of error.
+//! What every room may use: identifiers, the clock, randomness, addresses, sockets, and the kinds of error.
 
+pub mod address;
 pub mod clock;
 pub mod error;
 pub mod ids;

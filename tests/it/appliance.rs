@@ -58,7 +58,19 @@ impl Appliance {
 
     /// `aegis serve`, until it says that it is ready.
     pub fn serve(&mut self) -> &mut Self {
-        let mut child = self.command(&["serve"]).stderr(Stdio::piped()).spawn().expect("aegis starts");
+        self.serve_with(&[])
+    }
+
+    /// The same with more in its environment.
+    pub fn serve_with(&mut self, variables: &[(&str, &str)]) -> &mut Self {
+        let mut command = self.command(&["serve"]);
+        command.envs(variables.iter().copied());
+        self.serve_by(command)
+    }
+
+    /// The same by a command that ends in `aegis serve`, such as one that enters a namespace first.
+    pub fn serve_by(&mut self, mut command: Command) -> &mut Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("aegis starts");
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = BufReader::new(child.stderr.take().expect("standard error is a pipe"));
         let collected = Arc::clone(&log);

@@ -154,6 +154,21 @@ fn addresses_that_cannot_be_used_are_refused_with_one_that_can() {
 }
 
 #[test]
+fn hosts_that_cannot_be_allowed_are_refused_with_what_can() {
+    let allow = r#"allow = ["api.example.org", "https://api.example.org/v1", "*", "*.org", "10.0.0.1", "bücher.example", "a.example:http"]"#;
+    insta::assert_snapshot!(refused(&format!("[egress]\n{allow}\n"), &[]), @r#"
+    aegis.toml:2: egress.allow: "https://api.example.org/v1" is not a host (write "api.example.org")
+    aegis.toml:2: egress.allow: "*" would allow everything (name the hosts one by one)
+    aegis.toml:2: egress.allow: "*.org" would allow a whole top-level domain (write "*.example.org")
+    aegis.toml:2: egress.allow: "10.0.0.1" is a private address, which the allow-list cannot open (a server of your own network is reached by the setting of its provider, such as models.ollama.url)
+    aegis.toml:2: egress.allow: "bücher.example" is not ASCII (write the name as the name server knows it: "xn--…")
+    aegis.toml:2: egress.allow: "a.example:http" has a port that is none
+    "#);
+    assert_eq!(accepted("", &[("AEGIS_EGRESS__ALLOW", "a.example, b.example:8443")]).egress.allow.len(), 2);
+    assert!(accepted("", &[]).egress.allow.is_empty(), "nothing is allowed unless somebody says so");
+}
+
+#[test]
 fn a_wrong_variable_is_named() {
     let variables = [
         ("AEGIS_SERVER__LISTEM", "127.0.0.1:1"),

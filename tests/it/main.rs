@@ -9,6 +9,7 @@ mod browser;
 mod browser_driver;
 mod cli;
 mod config;
+mod egress;
 mod external;
 mod harness;
 mod http;

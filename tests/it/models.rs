@@ -1,6 +1,5 @@
 //! Models: Ollama over its stand-in, the router, the built-in embedding, the built-in engine.
 
-mod egress;
 mod embedding;
 mod gguf;
 mod ollama;

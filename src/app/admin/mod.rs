@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::{doctor, routes, wiring::App};
 use crate::{
     db::TenantDb,
+    egress::Allowed,
     http::error::{kind_name, status_of},
     support::{Error, Result},
     tenants::{Slug, Tenant},
@@ -49,6 +50,7 @@ pub fn router(app: App) -> Router {
         .route("/key/unprotect", post(secrets::unprotect_key))
         .route("/doctor", get(examine))
         .route("/routes", get(list_routes))
+        .route("/egress", get(list_allowed))
         // One byte more than allowed reaches the use case, whose refusal names the limit.
         .layer(DefaultBodyLimit::max(largest + 1))
         .with_state(app)
@@ -89,6 +91,11 @@ async fn examine(State(app): State<App>) -> Answer {
 async fn list_routes(State(app): State<App>) -> Json<Value> {
     let row = |route: &super::table::Declared| json!({ "method": route.method.as_str(), "path": route.path, "access": route.access.to_string() });
     Json(routes::declared(&app).iter().map(row).collect())
+}
+
+/// What the appliance may reach, and by which setting.
+async fn list_allowed(State(app): State<App>) -> Json<Vec<Allowed>> {
+    Json(app.egress.allowed())
 }
 
 async fn find_tenant(app: &App, slug: &str) -> Result<Tenant> {

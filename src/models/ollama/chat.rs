@@ -138,8 +138,8 @@ impl Inner {
     ) -> Result<(), ModelError> {
         let about = About { model: &self.model, tokens: sizes.prompt, context: sizes.context };
         let deadline = tokio::time::Instant::now() + self.server.load_timeout;
-        let too_late = |_| ModelError::TimedOut { after: self.server.load_timeout };
-        let request = self.server.client("chat")?.post(self.server.url("api/chat")?).json(&body);
+        let mut outbound = self.server.outbound("chat")?;
+        let request = outbound.post(self.server.url("api/chat")?).json(&body);
         // The headers come with the first line, that is after the model has been loaded.
         let mut sent = std::pin::pin!(request.send());
         let early = tokio::time::timeout(LOADING_AFTER, &mut sent).await;
@@ -147,11 +147,13 @@ impl Inner {
             response
         } else {
             events.send(ChatEvent::Loading).await;
-            tokio::time::timeout_at(deadline, sent).await.map_err(too_late)?
+            let sent = tokio::time::timeout_at(deadline, sent).await;
+            sent.map_err(|_| self.server.unanswered(&mut outbound, Failure::TimedOut, self.server.load_timeout))?
         };
         let response =
-            response.map_err(|error| self.server.unanswered(Failure::from(error), self.server.load_timeout))?;
+            response.map_err(|error| self.server.unanswered(&mut outbound, error, self.server.load_timeout))?;
         let status = response.status();
+        outbound.answered(Some(status.as_u16()));
         if !status.is_success() {
             let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
             let body = egress::read_bounded(response, LONGEST_REFUSAL).await.unwrap_or_default();
@@ -163,8 +165,9 @@ impl Inner {
         let mut limit = (deadline, self.server.load_timeout);
         loop {
             let chunk = tokio::time::timeout_at(limit.0, response.chunk()).await;
-            let chunk = chunk.map_err(|_| ModelError::TimedOut { after: limit.1 })?;
-            let chunk = chunk.map_err(|error| self.server.unanswered(Failure::from(error), limit.1))?;
+            let chunk = chunk.map_err(|_| self.server.unanswered(&mut outbound, Failure::TimedOut, limit.1))?;
+            let chunk = chunk.map_err(|error| self.server.unanswered(&mut outbound, error, limit.1))?;
+            outbound.received(chunk.as_ref().map_or(0, bytes::Bytes::len));
             let ended = chunk.is_none();
             buffer.extend_from_slice(chunk.as_deref().unwrap_or(b"\n"));
             while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {

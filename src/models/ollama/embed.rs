@@ -66,12 +66,8 @@ impl OllamaEmbedding {
         let wanted = texts.len();
         let request = GenerateEmbeddingsRequest::new(self.model.clone(), texts.into())
             .keep_alive(KeepAlive::Until { time: KEEP_ALIVE_MINUTES, unit: TimeUnit::Minutes });
-        let library = self.server.library("embedding")?;
-        let limit = self.server.load_timeout;
-        let answered = tokio::time::timeout(limit, library.generate_embeddings(request)).await;
-        let answered = answered
-            .map_err(|_| ModelError::TimedOut { after: limit })?
-            .map_err(|error| self.server.library_failure(&self.model, error))?;
+        let call = |library: ollama_rs::Ollama| async move { library.generate_embeddings(request).await };
+        let answered = self.server.library("embedding", &self.model, self.server.load_timeout, call).await?;
         let mut vectors = answered.embeddings;
         let length = *self.known.dimensions.get_or_init(|| vectors.first().map_or(0, Vec::len));
         if vectors.len() != wanted || vectors.iter().any(|vector| vector.len() != length || vector.is_empty()) {

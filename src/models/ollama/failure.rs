@@ -7,7 +7,10 @@ use ollama_rs::error::OllamaError;
 use serde_json::Value;
 
 use super::Server;
-use crate::{egress::Failure, models::chat::ModelError};
+use crate::{
+    egress::{Failure, Outbound},
+    models::chat::ModelError,
+};
 
 /// Parts of sentences by which Ollama itself recognises that memory ran out.
 const OUT_OF_MEMORY: [&str; 11] = [
@@ -74,8 +77,15 @@ pub(super) fn missing(model: &str) -> ModelError {
 }
 
 impl Server {
-    /// A request that got no answer.
-    pub(super) fn unanswered(&self, failure: Failure, after: Duration) -> ModelError {
+    /// A request that got no answer, or whose answer broke off.
+    pub(super) fn unanswered(
+        &self,
+        outbound: &mut Outbound,
+        failure: impl Into<Failure>,
+        after: Duration,
+    ) -> ModelError {
+        let failure = failure.into();
+        outbound.failed(&failure);
         match failure {
             Failure::Unreachable(why) => {
                 tracing::debug!(address = self.address(), why, "Ollama does not answer");
@@ -85,15 +95,14 @@ impl Server {
             other => ModelError::Server { message: other.to_string() },
         }
     }
+}
 
-    /// A failure of a call that ollama-rs made, which keeps the body of a refusal but not its status.
-    pub(super) fn library_failure(&self, model: &str, error: OllamaError) -> ModelError {
-        match error {
-            OllamaError::ReqwestError(error) => self.unanswered(Failure::from(error), self.load_timeout),
-            OllamaError::Other(body) => refusal(About::model(model), None, None, &body),
-            OllamaError::InternalError(error) => refusal(About::model(model), None, None, &error.message),
-            other => ModelError::Server { message: format!("{other}: this is not what Ollama answers") },
-        }
+/// A failure of a call that ollama-rs made, which keeps the body of a refusal but not its status.
+pub(super) fn library_failure(model: &str, error: OllamaError) -> ModelError {
+    match error {
+        OllamaError::Other(body) => refusal(About::model(model), None, None, &body),
+        OllamaError::InternalError(error) => refusal(About::model(model), None, None, &error.message),
+        other => ModelError::Server { message: format!("{other}: this is not what Ollama answers") },
     }
 }
 

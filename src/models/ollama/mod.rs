@@ -12,9 +12,11 @@ mod show;
 
 use std::{sync::Arc, time::Duration};
 
+use ollama_rs::error::OllamaError;
+
 use crate::{
     config,
-    egress::{self, Client, Egress, Url},
+    egress::{self, Egress, Failure, Outbound, Url},
     models::chat::ModelError,
     support::Result,
 };
@@ -60,16 +62,40 @@ impl Server {
         egress::origin(&self.base)
     }
 
-    fn client(&self, purpose: &'static str) -> Result<Client, ModelError> {
-        self.egress
-            .client_for(purpose, &self.base)
-            .map_err(|error| ModelError::Server { message: error.message().to_owned() })
+    fn outbound(&self, purpose: &'static str) -> Result<Outbound, ModelError> {
+        self.egress.client_for(purpose, &self.base).map_err(|error| ModelError::Server { message: error.to_string() })
     }
 
-    /// ollama-rs over the guarded client.
-    fn library(&self, purpose: &'static str) -> Result<ollama_rs::Ollama, ModelError> {
-        let client = self.client(purpose)?;
-        Ok(ollama_rs::Ollama::builder().url(Url::clone(&self.base)).reqwest_client(client).build())
+    /// Does `call` with ollama-rs over the guarded client, within `limit`. ollama-rs keeps the size of an answer and the
+    /// status of a refusal to itself, so that they are missing from the log.
+    async fn library<Answer, Calling>(
+        &self,
+        purpose: &'static str,
+        model: &str,
+        limit: Duration,
+        call: impl FnOnce(ollama_rs::Ollama) -> Calling,
+    ) -> Result<Answer, ModelError>
+    where
+        Calling: Future<Output = Result<Answer, OllamaError>> + Send,
+    {
+        let mut outbound = self.outbound(purpose)?;
+        let library =
+            ollama_rs::Ollama::builder().url(Url::clone(&self.base)).reqwest_client(outbound.client()).build();
+        match tokio::time::timeout(limit, call(library)).await {
+            Ok(Ok(answer)) => {
+                outbound.answered(Some(200));
+                Ok(answer)
+            }
+            Ok(Err(OllamaError::ReqwestError(error))) => Err(self.unanswered(&mut outbound, error, limit)),
+            Ok(Err(error)) => {
+                outbound.answered(None);
+                Err(failure::library_failure(model, error))
+            }
+            Err(_) => {
+                outbound.failed(&Failure::TimedOut);
+                Err(ModelError::TimedOut { after: limit })
+            }
+        }
     }
 
     fn url(&self, path: &str) -> Result<Url, ModelError> {

@@ -52,11 +52,9 @@ impl Kept {
 
 impl Server {
     async fn show(&self, model: &str) -> Result<Shown, ModelError> {
-        let library = self.library("model details")?;
-        let asked = tokio::time::timeout(TIMEOUT, library.show_model_info(model.to_owned())).await;
-        let info = asked
-            .map_err(|_| ModelError::TimedOut { after: TIMEOUT })?
-            .map_err(|error| self.library_failure(model, error))?;
+        let name = model.to_owned();
+        let call = |library: ollama_rs::Ollama| async move { library.show_model_info(name).await };
+        let info = self.library("model details", model, TIMEOUT, call).await?;
         Ok(self.understand(&info))
     }
 
