@@ -15,7 +15,7 @@
 //! accounts/       users, memberships, sessions, sign-in
 //! secrets/        what integrations need to keep to themselves, under each tenant's own key; rotation
 //!  ── floor 1: the ground ─────────────────────────────────────────────────────
-//! audit/          the chain: append, verify
+//! audit/          the chain: append, verify, find, export, cut; the heads kept beside the database
 //! db/             the control pool, one small pool per tenant, migrations; nothing else opens a connection
 //! postgres/       the supervisor: bundle, cluster, process
 //! jobs/           apalis set-up, retry policy
@@ -33,7 +33,7 @@
 //!
 //! ```text
 //! every room → support          knowledge → models          accounts → tenants
-//! audit → db                    db → config, vault
+//! audit → db, vault                    db → config, vault
 //! jobs → db                     http, egress, postgres → config
 //! cli → app                     secrets → tenants, accounts
 //! ```

@@ -6,6 +6,7 @@ use super::egress_journal::EgressJournal;
 use crate::{
     accounts::Accounts,
     agents::{Agents, tool::Tool},
+    audit::HeadFiles,
     config::{Config, DatabaseMode},
     db::{Databases, Server},
     egress::Egress,
@@ -79,6 +80,8 @@ impl App {
         clock: SharedClock,
         program: PathBuf,
     ) -> Result<Self> {
+        let heads = HeadFiles::open(&config.data_dir, keyring.root().clone())?;
+        let databases = databases.with_witness(heads);
         let tenants = Tenants::new(databases.clone(), clock.clone());
         tenants.repair().await?;
         let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), &config.accounts);

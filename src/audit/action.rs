@@ -90,7 +90,15 @@ catalogue! {
     RunFailed "run.failed" of "the agent": "there was no complete answer, why, and what there was until then";
     RunStopped "run.stopped" of "the agent": "somebody, or the end of the process, stopped the run; what there was until then";
 
+    RunReplayed "run.replayed" of "the run": "it was run again from what was recorded; whether it came out the same, and the first difference";
+
     // ── The log itself (audit, runs) ──
+    AuditVerified "audit.verified" of "nothing": "somebody had the whole log checked; how many entries, and whether the chain is whole";
+    AuditExported "audit.exported" of "the run, or nothing": "somebody took a copy of the log, or of a run";
+    AuditPruned "audit.pruned" of "nothing": "the oldest entries were removed; which, before which moment";
+
+    // ── The appliance (app) ──
+    ConfigurationChanged "configuration.changed" of "nothing": "the appliance started with other settings than before; which, never a secret";
 }
 
 impl fmt::Display for Action {

@@ -61,6 +61,13 @@ pub(super) struct Sealed {
     pub(super) hash: Vec<u8>,
 }
 
+impl Sealed {
+    /// Whether the content gives the hash that stands with it.
+    pub(super) fn is_unaltered(&self) -> bool {
+        self.content.at.is_some() && hash(self.seq, &self.previous, &self.content)[..] == self.hash[..]
+    }
+}
+
 /// Puts `content` behind the entry `head` (its `seq` and hash), or at the beginning.
 pub(super) fn seal(head: Option<(i64, Vec<u8>)>, content: Content) -> Sealed {
     let (seq, previous) = head.map_or((1, GENESIS.to_vec()), |(seq, hash)| (seq + 1, hash));
@@ -109,6 +116,14 @@ pub enum Fault {
     Altered,
     /// The entry is sealed, but behind another one than stands before it.
     Unlinked,
+    /// The newest entries are not there: the head kept outside the database says that there were more.
+    CutOff,
+    /// Another entry stands where the head was that is kept outside the database: the log was written anew.
+    Replaced,
+    /// The entry stands before the checkpoint that says that it was removed.
+    Surplus,
+    /// The checkpoint that stands for removed entries was not signed by this appliance.
+    Forged,
 }
 
 impl std::fmt::Display for Fault {
@@ -117,6 +132,16 @@ impl std::fmt::Display for Fault {
             Self::Missing => "the entry is missing",
             Self::Altered => "the entry was altered: its content does not give the hash that is stored with it",
             Self::Unlinked => "the entry does not follow the one before it: it carries another hash than that one has",
+            Self::CutOff => {
+                "the newest entries are missing: the head kept outside the database says that there were more"
+            }
+            Self::Replaced => {
+                "another entry stands here than the head kept outside the database says: the log was written anew"
+            }
+            Self::Surplus => "the entry stands before the checkpoint that says that it was removed",
+            Self::Forged => {
+                "the checkpoint was not signed by this appliance: entries were removed that it did not remove"
+            }
         })
     }
 }
@@ -127,36 +152,74 @@ pub(super) struct Checker {
     seq: i64,
     head: Vec<u8>,
     entries: i64,
+    /// What stands at a place, as somebody outside remembers.
+    witnessed: Option<(i64, Vec<u8>)>,
     broken: Option<(i64, Fault)>,
 }
 
+/// What a walk along a chain has come to.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// How many entries there were.
+    pub(super) entries: i64,
+    /// The hash of the last.
+    pub(super) head: Vec<u8>,
+    /// The first fault.
+    pub(super) broken: Option<(i64, Fault)>,
+}
+
 impl Checker {
+    /// From the first entry that there ever was.
     pub(super) fn new() -> Self {
-        Self { seq: 0, head: GENESIS.to_vec(), entries: 0, broken: None }
+        Self::behind(0, GENESIS.to_vec())
+    }
+
+    /// From the entry behind this one.
+    pub(super) fn behind(seq: i64, hash: Vec<u8>) -> Self {
+        Self { seq, head: hash, entries: 0, witnessed: None, broken: None }
+    }
+
+    /// At this place an entry with this hash must be found, or have been removed.
+    pub(super) fn expect(&mut self, seq: i64, hash: Vec<u8>) {
+        if seq == self.seq && seq > 0 && hash != self.head {
+            self.broken = Some((seq, Fault::Replaced));
+        }
+        self.witnessed = (seq > self.seq).then_some((seq, hash));
     }
 
     /// Takes the next entry in ascending order of `seq`.
     pub(super) fn take(&mut self, entry: &Sealed) {
         let expected = self.seq + 1;
         let found = if entry.seq != expected {
-            // A forged place below 1 is a fault of the entry that claims it; above, the entries between are missing.
-            Some(if entry.seq < expected { (entry.seq, Fault::Altered) } else { (expected, Fault::Missing) })
-        } else if entry.content.at.is_none() || hash(entry.seq, &entry.previous, &entry.content)[..] != entry.hash[..] {
+            Some(match entry.seq {
+                // A place below 1 is forged; another one was removed, or is said to have been.
+                ..1 => (entry.seq, Fault::Altered),
+                seq if seq < expected => (seq, Fault::Surplus),
+                _ => (expected, Fault::Missing),
+            })
+        } else if !entry.is_unaltered() {
             Some((entry.seq, Fault::Altered))
         } else if entry.previous != self.head {
             Some((entry.seq, Fault::Unlinked))
+        } else if self.witnessed.as_ref().is_some_and(|(seq, hash)| *seq == entry.seq && *hash != entry.hash) {
+            Some((entry.seq, Fault::Replaced))
         } else {
             None
         };
         self.broken = self.broken.or(found);
-        self.seq = entry.seq;
-        self.head.clone_from(&entry.hash);
         self.entries += 1;
+        // What stands before the beginning is no step forward.
+        if entry.seq >= expected || self.seq == 0 {
+            self.seq = entry.seq;
+            self.head.clone_from(&entry.hash);
+        }
     }
 
-    /// How many entries there were, the hash of the last, and the first fault.
-    pub(super) fn finish(self) -> (i64, Vec<u8>, Option<(i64, Fault)>) {
-        (self.entries, self.head, self.broken)
+    /// The walk is over: what was found.
+    pub(super) fn finish(self) -> Outcome {
+        let last = self.seq.max(0);
+        let cut_off = self.witnessed.filter(|(seq, _)| *seq > last).map(|_| (last + 1, Fault::CutOff));
+        Outcome { entries: self.entries, head: self.head, broken: self.broken.or(cut_off) }
     }
 }
 
@@ -228,8 +291,34 @@ mod tests {
         for entry in entries {
             checker.take(entry);
         }
-        let (count, _, broken) = checker.finish();
-        (count, broken)
+        let outcome = checker.finish();
+        (outcome.entries, outcome.broken)
+    }
+
+    #[test]
+    fn what_is_remembered_outside_shows_a_tail_that_was_cut_and_a_log_that_was_written_anew() {
+        let walk = |entries: &[Sealed], from: (i64, Vec<u8>), expected: (i64, Vec<u8>)| {
+            let mut checker = Checker::behind(from.0, from.1);
+            checker.expect(expected.0, expected.1);
+            for entry in entries {
+                checker.take(entry);
+            }
+            checker.finish().broken
+        };
+        let whole = chain(5);
+        let (start, fifth) = ((0, GENESIS.to_vec()), (5, whole[4].hash.clone()));
+        assert_eq!(walk(&whole, start.clone(), fifth.clone()), None);
+        assert_eq!(walk(&whole, start.clone(), (3, whole[2].hash.clone())), None, "what lags behind is an ancestor");
+        assert_eq!(walk(&whole[..3], start.clone(), fifth.clone()), Some((4, Fault::CutOff)));
+        assert_eq!(walk(&[], start.clone(), fifth.clone()), Some((1, Fault::CutOff)));
+        assert_eq!(walk(&whole, start, (2, vec![7; 32])), Some((2, Fault::Replaced)));
+
+        let third = (3, whole[2].hash.clone());
+        assert_eq!(walk(&whole[3..], third.clone(), fifth.clone()), None, "the first three were removed");
+        assert_eq!(walk(&whole[3..], third.clone(), (2, whole[1].hash.clone())), None, "and one of them was the head");
+        assert_eq!(walk(&[], third.clone(), (3, vec![7; 32])), Some((3, Fault::Replaced)));
+        assert_eq!(walk(&whole[2..], third.clone(), fifth.clone()), Some((3, Fault::Surplus)));
+        assert_eq!(walk(&whole[4..], third, fifth), Some((4, Fault::Missing)));
     }
 
     #[test]

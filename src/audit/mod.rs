@@ -3,34 +3,45 @@
 
 mod action;
 mod chain;
+mod checkpoint;
+mod export;
+mod find;
+mod heads;
+mod log;
+mod retention;
 mod store;
-
-use std::pin::pin;
+mod verify;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    db::TenantDb,
+    db::{Head, Testimony},
     support::{
         Clock, Error, Result,
-        ids::{RunId, TenantId, UserId},
+        ids::{RunId, UserId},
     },
 };
 
-pub use action::Action;
-pub use chain::Fault;
-use chain::{Checker, Content, Sealed};
+pub use self::{
+    action::Action,
+    chain::Fault,
+    checkpoint::Checkpoint,
+    export::{FORMAT, export, export_run},
+    find::{Filter, Found, entry, find, newest_of},
+    heads::HeadFiles,
+    log::Log,
+    retention::{Pruned, prune},
+    verify::{Broken, Verification, verify},
+};
+use chain::{Content, Sealed};
 
 /// Tries to take the next place without a lock. Almost always the first succeeds.
 const FREE_TRIES: usize = 2;
 /// Tries while holding the lock; only an unlocked first try of somebody else can come between.
 const LOCKED_TRIES: usize = 200;
-/// Entries that one statement reads while the log is verified, so that none runs into the limit of a statement's time.
-const PAGE: i64 = 500;
 
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,31 +95,13 @@ pub struct Entry {
     pub subject: Option<String>,
     /// Inputs, outputs and measures.
     pub detail: Value,
+    /// The hash of the entry before it, in hex.
+    pub previous: String,
     /// SHA-256 over the entry and the hash before it, in hex.
     pub hash: String,
-}
-
-/// What a walk through the whole log found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verification {
-    /// How many entries there are.
-    pub entries: i64,
-    /// The hash of the newest entry, in hex; zeros when there is none. Kept elsewhere, it later shows whether the newest
-    /// entries were cut off, which a chain cannot show by itself.
-    pub head: String,
-    /// The first entry at which the chain is broken; `None` when it is whole.
-    pub broken: Option<Broken>,
-}
-
-/// Where a chain is broken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Broken {
-    /// The entry's place.
-    pub seq: i64,
-    /// What is wrong with it.
-    pub fault: Fault,
-    /// The same as a sentence.
-    pub why: String,
+    /// Whether the entry is not what was sealed: its content does not give the hash.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub altered: bool,
 }
 
 /// Writes `entry` at the end of the tenant's log, which takes two round trips to the database unless several
@@ -119,7 +112,8 @@ pub struct Broken {
 ///
 /// # Errors
 /// When the database does not answer; then the entry may or may not have been written.
-pub async fn append(db: &TenantDb, clock: &dyn Clock, entry: NewEntry) -> Result<Entry> {
+pub async fn append(log: impl Into<Log>, clock: &dyn Clock, entry: NewEntry) -> Result<Entry> {
+    let log = log.into();
     let content = Content {
         // PostgreSQL keeps microseconds; what is hashed must be what comes back.
         at: DateTime::from_timestamp_micros(clock.now().timestamp_micros()),
@@ -131,50 +125,62 @@ pub async fn append(db: &TenantDb, clock: &dyn Clock, entry: NewEntry) -> Result
     };
     let seal = |head| chain::seal(head, content.clone());
     for _ in 0..FREE_TRIES {
-        if let Some(sealed) = store::add(db, seal).await? {
+        if let Some(sealed) = store::add(&log, seal).await? {
+            testify(&log, &sealed).await;
             return open(sealed);
         }
     }
-    if let Some(sealed) = store::add_alone(db, lock_key(db.tenant()), LOCKED_TRIES, seal).await? {
+    if let Some(sealed) = store::add_alone(&log, lock_key(&log), LOCKED_TRIES, seal).await? {
+        testify(&log, &sealed).await;
         return open(sealed);
     }
     Err(Error::unavailable("the audit log is too busy to take another entry").remedy("try again in a moment"))
 }
 
-/// Walks through the whole log, in constant memory, and says whether it is as it was written.
-///
-/// # Errors
-/// When the database does not answer. A broken chain is not an error but the answer.
-pub async fn verify(db: &TenantDb) -> Result<Verification> {
-    let mut checker = Checker::new();
-    let mut after = i64::MIN;
-    loop {
-        let mut page = pin!(store::page(db, after, PAGE));
-        let mut taken = 0;
-        while let Some(entry) = page.try_next().await? {
-            checker.take(&entry);
-            after = entry.seq;
-            taken += 1;
-        }
-        if taken < PAGE {
-            break;
-        }
-    }
-    let (entries, head, broken) = checker.finish();
-    let broken = broken.map(|(seq, fault)| Broken { seq, fault, why: fault.to_string() });
-    Ok(Verification { entries, head: hex::encode(head), broken })
-}
-
-/// Everything that happened in a run, in order. Empty when there is no such run in this tenant.
+/// Everything that happened in a run, in order. Empty when there is no such run in this log.
 ///
 /// # Errors
 /// When the database does not answer, or an entry was altered so that it cannot be read.
-pub async fn of_run(db: &TenantDb, run: RunId) -> Result<Vec<Entry>> {
-    store::of_run(db, run).await?.into_iter().map(open).collect()
+pub async fn of_run(log: impl Into<Log>, run: RunId) -> Result<Vec<Entry>> {
+    store::of_run(&log.into(), run).await?.into_iter().map(open).collect()
+}
+
+/// Tells whoever remembers the log's head outside the database. The entry is written already, so this cannot fail.
+async fn testify(log: &Log, sealed: &Sealed) {
+    let Some(witness) = log.witness() else { return };
+    let head = Head { seq: sealed.seq, hash: sealed.hash.clone() };
+    match witness.saw(log.name(), &head, &sealed.previous) {
+        Testimony::Follows => {}
+        Testimony::Contradicts => contradicted(log, head.seq),
+        Testimony::Doubt(earlier) => match store::at_place(log, earlier.seq).await {
+            Ok(found) => {
+                let is_there = match found {
+                    store::AtPlace::Hash(hash) => hash == earlier.hash,
+                    store::AtPlace::Removed => true,
+                    store::AtPlace::Nothing => false,
+                };
+                witness.settle(log.name(), &head, is_there);
+                if !is_there {
+                    contradicted(log, earlier.seq);
+                }
+            }
+            // The next entry is doubted as well, and asks again.
+            Err(error) => tracing::warn!(log = log.name(), %error, "the log's head could not be compared"),
+        },
+    }
+}
+
+fn contradicted(log: &Log, seq: i64) {
+    tracing::error!(
+        log = log.name(),
+        seq,
+        "the audit log is not the one that was seen before: `aegis audit verify` tells more"
+    );
 }
 
 fn open(sealed: Sealed) -> Result<Entry> {
-    let Sealed { seq, content, hash, .. } = sealed;
+    let altered = !sealed.is_unaltered();
+    let Sealed { seq, content, hash, previous } = sealed;
     let unreadable = || {
         Error::conflict(format!("entry {seq} of the audit log was altered and cannot be read"))
             .remedy("find the first broken entry with `aegis audit verify`")
@@ -187,12 +193,14 @@ fn open(sealed: Sealed) -> Result<Entry> {
         run: content.run.map(RunId),
         subject: content.subject,
         detail: serde_json::from_str(&content.detail).map_err(|source| unreadable().because(source))?,
+        previous: hex::encode(previous),
         hash: hex::encode(hash),
+        altered,
     })
 }
 
-/// Advisory locks are common to the whole database, so each tenant has a key of its own.
-fn lock_key(tenant: &TenantId) -> i64 {
-    let digest = Sha256::new().chain_update(b"AEGIS audit lock\0").chain_update(tenant.as_str()).finalize();
+/// Advisory locks are common to the whole database, so each log has a key of its own.
+fn lock_key(log: &Log) -> i64 {
+    let digest = Sha256::new().chain_update(b"AEGIS audit lock\0").chain_update(log.name()).finalize();
     digest.iter().take(8).fold(0, |key, byte| (key << 8) | i64::from(*byte))
 }

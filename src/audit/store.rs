@@ -1,32 +1,44 @@
-//! The table `audit_entries`. There is no statement here that changes or removes an entry.
+//! The tables `audit_entries` and `audit_checkpoints`. There is no statement here that changes or removes an entry.
 
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt};
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::chain::{Content, Sealed};
-use crate::{
-    db::TenantDb,
-    support::{Result, ids::RunId},
+use super::{
+    chain::{Content, Sealed},
+    checkpoint::Checkpoint,
+    find::Filter,
+    log::{Log, Of},
 };
+use crate::support::{Result, ids::RunId};
+
+const COLUMNS: &str =
+    "seq, CASE WHEN isfinite(at) THEN at END AS at, actor, action, run, subject, detail, previous, hash";
+
+fn pool(log: &Log) -> &PgPool {
+    match log.of() {
+        Of::Tenant(db) => db.pool(),
+        Of::Appliance(databases) => databases.control(),
+    }
+}
 
 /// Puts an entry behind the newest, sealed by `seal` for the place and the hash of that one. `None` when somebody else
 /// took the place meanwhile.
-pub(super) async fn add(db: &TenantDb, seal: impl Fn(Head) -> Sealed) -> Result<Option<Sealed>> {
-    let sealed = seal(head(db.pool()).await?);
-    Ok(insert(db.pool(), &sealed).await?.then_some(sealed))
+pub(super) async fn add(log: &Log, seal: impl Fn(Head) -> Sealed) -> Result<Option<Sealed>> {
+    let sealed = seal(head(pool(log)).await?);
+    Ok(insert(pool(log), &sealed).await?.then_some(sealed))
 }
 
 /// As [`add`], while nobody else who adds in this way with the same `key` can; up to `tries` times, since those who come
 /// without the lock can still be first.
 pub(super) async fn add_alone(
-    db: &TenantDb,
+    log: &Log,
     key: i64,
     tries: usize,
     seal: impl Fn(Head) -> Sealed,
 ) -> Result<Option<Sealed>> {
-    let mut transaction = db.pool().begin().await?;
+    let mut transaction = pool(log).begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(key).execute(&mut *transaction).await?;
     for _ in 0..tries {
         let sealed = seal(head(&mut *transaction).await?);
@@ -39,25 +51,117 @@ pub(super) async fn add_alone(
 }
 
 /// The entries that follow the place `after`, in ascending order, `limit` at most, read as fast as they are taken.
-pub(super) fn page(db: &TenantDb, after: i64, limit: i64) -> impl Stream<Item = Result<Sealed>> {
-    sqlx::query_as::<_, Row>(
-        "SELECT seq, CASE WHEN isfinite(at) THEN at END AS at, actor, action, run, subject, detail, previous, hash
-         FROM audit_entries WHERE seq > $1 ORDER BY seq LIMIT $2",
-    )
+pub(super) fn page(log: &Log, after: i64, limit: i64) -> impl Stream<Item = Result<Sealed>> {
+    sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM audit_entries WHERE seq > $1 ORDER BY seq LIMIT $2"
+    )))
     .bind(after)
     .bind(limit)
-    .fetch(db.pool())
+    .fetch(pool(log))
     .map(|row| Ok(row?.into()))
 }
 
 /// The entries of a run, in ascending order.
-pub(super) async fn of_run(db: &TenantDb, run: RunId) -> Result<Vec<Sealed>> {
-    let rows = sqlx::query_as::<_, Row>(
-        "SELECT seq, CASE WHEN isfinite(at) THEN at END AS at, actor, action, run, subject, detail, previous, hash
-         FROM audit_entries WHERE run = $1 ORDER BY seq",
+pub(super) async fn of_run(log: &Log, run: RunId) -> Result<Vec<Sealed>> {
+    let statement = format!("SELECT {COLUMNS} FROM audit_entries WHERE run = $1 ORDER BY seq");
+    let rows = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(statement)).bind(run.0).fetch_all(pool(log)).await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// One entry.
+pub(super) async fn entry(log: &Log, seq: i64) -> Result<Option<Sealed>> {
+    let statement = format!("SELECT {COLUMNS} FROM audit_entries WHERE seq = $1");
+    let row = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(statement)).bind(seq).fetch_optional(pool(log)).await?;
+    Ok(row.map(Into::into))
+}
+
+/// The newest entry of an action.
+pub(super) async fn newest_of(log: &Log, action: &str) -> Result<Option<Sealed>> {
+    let statement = format!("SELECT {COLUMNS} FROM audit_entries WHERE action = $1 ORDER BY seq DESC LIMIT 1");
+    let row = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(statement)).bind(action).fetch_optional(pool(log)).await?;
+    Ok(row.map(Into::into))
+}
+
+/// The newest entries that fit, from those below `below` down to `floor`, newest first.
+pub(super) async fn find(log: &Log, filter: &Filter, below: i64, floor: i64, limit: i64) -> Result<Vec<Sealed>> {
+    let mut query = QueryBuilder::<Postgres>::new(format!("SELECT {COLUMNS} FROM audit_entries WHERE seq < "));
+    query.push_bind(below).push(" AND seq >= ").push_bind(floor);
+    if let Some(run) = filter.run {
+        query.push(" AND run = ").push_bind(run.0);
+    }
+    if let Some(action) = &filter.action {
+        // `run` stands for all of `run.started`, `run.finished` …
+        query.push(" AND (action = ").push_bind(action.clone());
+        query.push(" OR starts_with(action, ").push_bind(format!("{action}.")).push("))");
+    }
+    if !filter.actors.is_empty() {
+        query.push(" AND actor = ANY(").push_bind(filter.actors.clone()).push(")");
+    }
+    if let Some(since) = filter.since {
+        query.push(" AND at >= ").push_bind(since);
+    }
+    if let Some(until) = filter.until {
+        query.push(" AND at < ").push_bind(until);
+    }
+    if let Some(text) = &filter.text {
+        let text = text.to_lowercase();
+        query.push(" AND (strpos(lower(detail), ").push_bind(text.clone());
+        query.push(") > 0 OR strpos(lower(subject), ").push_bind(text).push(") > 0)");
+    }
+    query.push(" ORDER BY seq DESC LIMIT ").push_bind(limit);
+    let rows = query.build_query_as::<Row>().fetch_all(pool(log)).await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// The first and the last place of the log; `None` when it is empty.
+pub(super) async fn range(log: &Log) -> Result<Option<(i64, i64)>> {
+    let range: (Option<i64>, Option<i64>) =
+        sqlx::query_as("SELECT min(seq), max(seq) FROM audit_entries").fetch_one(pool(log)).await?;
+    Ok(range.0.zip(range.1))
+}
+
+/// The place before the first entry that was written at `before` or later: all entries up to there are older. `None`
+/// when all entries are.
+pub(super) async fn last_before(log: &Log, before: DateTime<Utc>) -> Result<Option<i64>> {
+    let first: Option<i64> = sqlx::query_scalar("SELECT min(seq) FROM audit_entries WHERE at >= $1")
+        .bind(before)
+        .fetch_one(pool(log))
+        .await?;
+    Ok(first.map(|seq| seq - 1))
+}
+
+/// The hash of the entry at a place, be it still there or the last that a checkpoint stands for. `Removed` when a
+/// checkpoint says that it is gone.
+pub(super) async fn at_place(log: &Log, seq: i64) -> Result<AtPlace> {
+    let (hash, removed): (Option<Vec<u8>>, bool) = sqlx::query_as(
+        "SELECT (SELECT hash FROM audit_entries WHERE seq = $1), EXISTS (SELECT FROM audit_checkpoints WHERE seq >= $1)",
     )
-    .bind(run.0)
-    .fetch_all(db.pool())
+    .bind(seq)
+    .fetch_one(pool(log))
+    .await?;
+    Ok(match hash {
+        Some(hash) => AtPlace::Hash(hash),
+        None if removed => AtPlace::Removed,
+        None => AtPlace::Nothing,
+    })
+}
+
+/// What is at a place of the log.
+pub(super) enum AtPlace {
+    /// An entry with this hash.
+    Hash(Vec<u8>),
+    /// A checkpoint says that it was removed.
+    Removed,
+    /// Nothing.
+    Nothing,
+}
+
+/// All checkpoints, the oldest first.
+pub(super) async fn checkpoints(log: &Log) -> Result<Vec<Checkpoint>> {
+    let rows: Vec<CheckpointRow> = sqlx::query_as(
+        "SELECT seq, hash, CASE WHEN isfinite(at) THEN at END AS at, removed, signature FROM audit_checkpoints ORDER BY seq",
+    )
+    .fetch_all(pool(log))
     .await?;
     Ok(rows.into_iter().map(Into::into).collect())
 }
@@ -107,5 +211,22 @@ impl From<Row> for Sealed {
     fn from(row: Row) -> Self {
         let Row { seq, at, actor, action, run, subject, detail, previous, hash } = row;
         Self { seq, content: Content { at, actor, action, run, subject, detail }, previous, hash }
+    }
+}
+
+#[derive(FromRow)]
+struct CheckpointRow {
+    seq: i64,
+    hash: Vec<u8>,
+    at: Option<DateTime<Utc>>,
+    removed: i64,
+    signature: String,
+}
+
+impl From<CheckpointRow> for Checkpoint {
+    fn from(row: CheckpointRow) -> Self {
+        let CheckpointRow { seq, hash, at, removed, signature } = row;
+        // A moment that is none was never signed.
+        Self { seq, hash, at: at.unwrap_or(DateTime::<Utc>::MIN_UTC), removed, signature }
     }
 }

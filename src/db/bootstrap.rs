@@ -35,9 +35,20 @@ pub(super) async fn prepare(server: &Server) -> Result<()> {
     harden(&mut administrator).await?;
     execute(&mut administrator, "SET search_path TO control, extensions".to_owned()).await?;
     migrate::control(&mut administrator).await?;
+    protect_log(&mut administrator, &app).await?;
     claim(&mut administrator, server).await?;
     administrator.close().await?;
     Ok(())
+}
+
+/// The appliance's own log may be read and added to by the appliance's role; its checkpoints only read.
+async fn protect_log(administrator: &mut PgConnection, app: &str) -> Result<()> {
+    let app = quote(app);
+    let revoke = format!(
+        "REVOKE UPDATE, DELETE, TRUNCATE ON control.audit_entries FROM {app};
+         REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON control.audit_checkpoints FROM {app}"
+    );
+    execute(administrator, revoke).await
 }
 
 /// Waits until no other node or task changes schemas in this database; the lock ends with the connection.

@@ -10,17 +10,25 @@ mod error;
 mod migrate;
 mod pools;
 mod provision;
+mod retention;
 mod server;
+mod witness;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU32, Ordering},
 };
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use self::pools::{ACQUIRE_TIMEOUT, Lease, TenantPools};
-pub use self::{error::violates, provision::APPEND_ONLY_TABLES, server::Server};
+pub use self::{
+    error::violates,
+    provision::APPEND_ONLY_TABLES,
+    retention::{Cut, LogOwner},
+    server::Server,
+    witness::{Head, Testimony, Witness},
+};
 use crate::{
     config,
     support::{Result, ids::TenantId},
@@ -42,6 +50,7 @@ struct Inner {
     jobs: PgPool,
     tenants: TenantPools,
     provisioned: AtomicU32,
+    witness: OnceLock<Arc<dyn Witness>>,
 }
 
 impl Databases {
@@ -62,7 +71,7 @@ impl Databases {
             .max_connections(JOBS_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(server.control());
-        let inner = Inner { server, control, jobs, tenants, provisioned: AtomicU32::new(0) };
+        let inner = Inner { server, control, jobs, tenants, provisioned: AtomicU32::new(0), witness: OnceLock::new() };
         let databases = Self { inner: Arc::new(inner) };
         databases.migrate_tenants().await?;
         Ok(databases)
@@ -85,7 +94,8 @@ impl Databases {
     /// `Unavailable` when as many tenants as may be open are all in use, and none is given back in 10 s.
     pub async fn tenant(&self, id: &TenantId) -> Result<TenantDb> {
         let (pool, lease) = self.inner.tenants.get(id, || self.inner.server.tenant(id)).await?;
-        Ok(TenantDb { tenant: id.clone(), pool, _lease: lease })
+        let witness = self.inner.witness.get().cloned();
+        Ok(TenantDb { tenant: id.clone(), pool, witness, _lease: lease })
     }
 
     /// Makes or completes a tenant's schema, roles, privileges and tables. Running it again changes nothing.
@@ -95,6 +105,29 @@ impl Databases {
     pub async fn provision(&self, id: &TenantId) -> Result<()> {
         provision::provision(&self.inner.server, id).await?;
         self.analyze_when_grown().await
+    }
+
+    /// Who remembers the heads of the logs outside the database, from now on. Part of the start, before the first entry.
+    #[must_use]
+    pub fn with_witness(self, witness: Arc<dyn Witness>) -> Self {
+        // A second witness would know nothing of what the first has seen: the first one stays.
+        let _ = self.inner.witness.set(witness);
+        self
+    }
+
+    /// Who remembers the heads of the logs, if anybody does.
+    pub fn witness(&self) -> Option<&Arc<dyn Witness>> {
+        self.inner.witness.get()
+    }
+
+    /// Removes the oldest entries of a log and puts a signed checkpoint in their place, as the log's owner: roles that
+    /// write a log can do neither. False when the log is not as `cut` says, because somebody else was faster: then
+    /// nothing is changed.
+    ///
+    /// # Errors
+    /// When the server does not answer; then nothing is changed.
+    pub async fn cut_log(&self, owner: &LogOwner, cut: &Cut) -> Result<bool> {
+        retention::cut(&self.inner.server, owner, cut).await
     }
 
     /// Whether the database answers.
@@ -116,6 +149,12 @@ impl Databases {
         self.inner.tenants.close().await;
         self.inner.jobs.close().await;
         self.inner.control.close().await;
+        // Nothing can be written any more: what the witness knows now is the last word.
+        if let Some(witness) = self.inner.witness.get().cloned()
+            && let Err(error) = tokio::task::spawn_blocking(move || witness.flush()).await
+        {
+            tracing::error!(%error, "the heads of the audit logs were not written");
+        }
     }
 
     /// Brings up to date the tenants whose schema was made by an older binary, or whose making was interrupted
@@ -161,6 +200,7 @@ impl Databases {
 pub struct TenantDb {
     tenant: TenantId,
     pool: PgPool,
+    witness: Option<Arc<dyn Witness>>,
     _lease: Arc<Lease>,
 }
 
@@ -168,6 +208,11 @@ impl TenantDb {
     /// Whose data this is.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
+    }
+
+    /// Who remembers the head of the tenant's log outside the database, if anybody does.
+    pub fn witness(&self) -> Option<&Arc<dyn Witness>> {
+        self.witness.as_ref()
     }
 
     /// Connections as the tenant's role. Only `store.rs` files use it.

@@ -12,7 +12,7 @@ use crate::support::{Result, ids::TenantId};
 const OWNER: &str = include_str!("sql/provision_owner.sql");
 
 /// Tables of a tenant's schema that its role may read and add to, but never change.
-pub const APPEND_ONLY_TABLES: &[&str] = &["audit_entries"];
+pub const APPEND_ONLY_TABLES: &[&str] = &["audit_entries", "audit_checkpoints"];
 
 /// Changes whenever the statements of this file do, so that existing tenants are brought up to date.
 const REVISION: u32 = 1;
@@ -82,6 +82,8 @@ async fn protect(owner: &mut PgConnection, role: &str) -> Result<()> {
             .await?;
     for table in tables {
         let rights = match table.as_str() {
+            // Written by the owner alone, together with the removal of what they stand for.
+            "audit_checkpoints" => "INSERT, UPDATE, DELETE, TRUNCATE",
             name if APPEND_ONLY_TABLES.contains(&name) => "UPDATE, DELETE, TRUNCATE",
             "refinery_schema_history" => "INSERT, UPDATE, DELETE, TRUNCATE",
             _ => continue,

@@ -1,5 +1,9 @@
 //! The audit log as the database has it: who may write, what concurrent writers do to it, and that tampering is found.
 
+mod export;
+mod heads;
+mod retention;
+
 use std::collections::HashSet;
 
 use aegis::{

@@ -5,19 +5,24 @@ use axum::{
     extract::{Path, Query, State},
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Answer, App, find_tenant, open};
 use crate::{
     audit,
-    support::{Error, ids::RunId},
+    support::{Error, Result, ids::RunId},
 };
 
 pub(super) async fn verify_audit(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let db = open(&app, &slug).await?;
     let found = audit::verify(&db).await?;
-    let intact = found.broken.is_none();
-    Ok(Json(json!({ "intact": intact, "entries": found.entries, "head": found.head, "broken": found.broken })))
+    Ok(Json(described(&found)?))
+}
+
+fn described(found: &audit::Verification) -> Result<Value> {
+    let mut described = serde_json::to_value(found).map_err(Error::internal)?;
+    described["intact"] = json!(found.broken.is_none());
+    Ok(described)
 }
 
 #[derive(Deserialize)]
