@@ -6,6 +6,7 @@ mod guard;
 mod local_path;
 mod setup;
 mod sign_in;
+pub mod tokens;
 
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 

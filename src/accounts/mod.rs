@@ -13,6 +13,7 @@ mod sign_in;
 mod signed_in;
 mod store;
 mod throttle;
+pub mod tokens;
 
 use std::sync::{Arc, atomic::AtomicBool};
 

@@ -74,25 +74,34 @@ impl FromStr for Role {
 }
 
 /// Something that a role, or the scopes of an API token, may allow in an organisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub enum Permission {
     /// Read one's own conversations.
+    #[serde(rename = "chat:read")]
     ChatRead,
     /// Ask agents.
+    #[serde(rename = "chat:write")]
     ChatWrite,
     /// Read and search documents.
+    #[serde(rename = "knowledge:read")]
     KnowledgeRead,
     /// Add and delete documents.
+    #[serde(rename = "knowledge:write")]
     KnowledgeWrite,
     /// See who belongs to the organisation.
+    #[serde(rename = "members:read")]
     MembersRead,
     /// Invite people, change their roles, suspend and remove them.
+    #[serde(rename = "members:manage")]
     MembersManage,
     /// Read the audit log and run time lines, verify, export and replay.
+    #[serde(rename = "audit:read")]
     AuditRead,
     /// See which secrets there are (never their values), set and delete them.
+    #[serde(rename = "secrets:manage")]
     SecretsManage,
     /// Rename the organisation, set its policies.
+    #[serde(rename = "settings:manage")]
     SettingsManage,
 }
 
@@ -180,6 +189,7 @@ mod tests {
         }
         for permission in Permission::ALL {
             assert_eq!(permission.name().parse::<Permission>().unwrap(), permission);
+            assert_eq!(serde_json::to_value(permission).unwrap(), permission.name());
         }
         assert!("root".parse::<Role>().is_err() && "chat".parse::<Permission>().is_err());
     }

@@ -1,5 +1,5 @@
 //! Attempts to sign in are limited by account *and* address together, and by address: whoever guesses slows down
-//! himself and cannot lock anybody else out.
+//! himself and cannot lock anybody else out. Wrong API tokens are limited by address.
 //!
 //! Each limit is a token bucket, kept as the moment at which it will be full again (the generic cell rate algorithm,
 //! ITU-T I.371). In memory: a restart forgives.
@@ -20,6 +20,9 @@ const BY_ACCOUNT: Limit = Limit { at_once: 5, every: TimeDelta::seconds(30) };
 /// Attempts from one address on any account: thirty at once, then one every 6 s.
 const BY_ADDRESS: Limit = Limit { at_once: 30, every: TimeDelta::seconds(6) };
 
+/// Wrong API tokens from one address: thirty at once, then one every 6 s.
+const BY_TOKEN: Limit = Limit { at_once: 30, every: TimeDelta::seconds(6) };
+
 /// Beyond so many buckets those that are full are thrown away.
 const BUCKETS: usize = 10_000;
 
@@ -28,6 +31,7 @@ const BUCKETS: usize = 10_000;
 enum Key {
     Account(String, Option<IpAddr>),
     Address(Option<IpAddr>),
+    Token(Option<IpAddr>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +52,24 @@ impl Throttle {
     /// # Errors
     /// `TooMany`, with how long to wait, when there is none left.
     pub(super) fn take(&self, email: &EmailAddress, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<()> {
+        self.take_each(keys(email, address).into(), "Too many attempts to sign in", now)
+    }
+
+    /// Takes one wrong API token from `address`.
+    ///
+    /// # Errors
+    /// As for [`Throttle::take`].
+    pub(super) fn take_token(&self, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<()> {
+        let key = Key::Token(address.map(network));
+        self.take_each(vec![(key, BY_TOKEN)], "Too many wrong API tokens", now)
+    }
+
+    /// One of each, or none of any.
+    fn take_each(&self, keys: Vec<(Key, Limit)>, refusal: &str, now: DateTime<Utc>) -> Result<()> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = keys(email, address);
         let wait = keys.iter().map(|(key, limit)| limit.wait(full_at.get(key).copied(), now)).max();
         if let Some(wait) = wait.filter(|wait| *wait > TimeDelta::zero()) {
-            return Err(refused(wait));
+            return Err(refused(refusal, wait));
         }
         for (key, limit) in keys {
             let full = full_at.get(&key).copied().unwrap_or(now).max(now);
@@ -96,12 +113,10 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-fn refused(wait: TimeDelta) -> Error {
+fn refused(refusal: &str, wait: TimeDelta) -> Error {
     let wait = wait.to_std().unwrap_or_default();
     let seconds = wait.as_secs() + 1;
-    Error::new(Kind::TooMany, "Too many attempts to sign in")
-        .remedy(format!("Try again in {seconds} seconds"))
-        .retry_after(wait)
+    Error::new(Kind::TooMany, refusal).remedy(format!("Try again in {seconds} seconds")).retry_after(wait)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use utoipa::{
 
 use super::table::Declared;
 use crate::{
-    accounts::http::{Access, SessionApi},
+    accounts::http::{Access, SessionApi, tokens::TokensApi},
     agents::http::ChatApi,
     http::error::Envelope,
     knowledge::http::KnowledgeApi,
@@ -24,7 +24,13 @@ use crate::{
 
 /// Every slice's part of the description.
 fn parts() -> Vec<utoipa::openapi::OpenApi> {
-    vec![SessionApi::openapi(), ChatApi::openapi(), KnowledgeApi::openapi(), SecretsApi::openapi()]
+    vec![
+        SessionApi::openapi(),
+        TokensApi::openapi(),
+        ChatApi::openapi(),
+        KnowledgeApi::openapi(),
+        SecretsApi::openapi(),
+    ]
 }
 
 #[derive(OpenApi)]
@@ -82,6 +88,9 @@ fn complete(operation: &mut Operation, access: Access) {
     let (needs, security) = match access {
         Access::Open => ("Open to everybody.".to_owned(), Vec::new()),
         Access::SignedIn => ("For whoever is signed in.".to_owned(), vec![session, token]),
+        Access::InPerson => {
+            ("For whoever is signed in, in person: no API token reaches it.".to_owned(), vec![session])
+        }
         Access::Needs(permission) => (format!("Needs `{permission}`."), vec![session, token]),
         Access::Operator => ("For the appliance's operators, in person.".to_owned(), vec![session]),
     };

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     accounts::{
         Permission,
-        http::{self as accounts, Access, AccountsState},
+        http::{self as accounts, Access, AccountsState, tokens},
     },
     agents::http::{self as agents, ChatState},
     http::{
@@ -46,8 +46,8 @@ pub fn declared(app: &App) -> Vec<Declared> {
 }
 
 fn table(state: WebState) -> Table<WebState> {
-    use Access::{Needs, Open, SignedIn};
-    use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, SecretsManage};
+    use Access::{InPerson, Needs, Open, SignedIn};
+    use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, SecretsManage};
     Table::new(state)
         // Open to everybody
         .get("/healthz", Open, show_health)
@@ -60,8 +60,16 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/theme", Open, set_theme)
         // Oneself
         .get("/", SignedIn, agents::show_start)
-        .post("/sign-out", SignedIn, accounts::sign_out)
+        .post("/sign-out", InPerson, accounts::sign_out)
         .get("/api/session", SignedIn, accounts::show_session)
+        .get("/account/tokens", InPerson, tokens::show_tokens)
+        .post("/account/tokens", InPerson, tokens::create_token_by_form)
+        .post("/account/tokens/{token}/revoke", InPerson, tokens::revoke_token_by_form)
+        .get("/api/account/tokens", InPerson, tokens::list_tokens)
+        .post("/api/account/tokens", InPerson, tokens::create_token)
+        .delete("/api/account/tokens/{token}", InPerson, tokens::revoke_token)
+        .get("/api/tokens", Needs(MembersManage), tokens::list_all_tokens)
+        .delete("/api/tokens/{token}", Needs(MembersManage), tokens::revoke_any_token)
         // Chat
         .get("/chat", Needs(ChatRead), agents::show_new_chat)
         .post("/chat", Needs(ChatWrite), agents::ask_by_form)

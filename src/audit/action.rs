@@ -58,6 +58,8 @@ catalogue! {
     SignInFailed "sign_in.failed" of "the account": "somebody tried to sign in and was refused; from which address";
 
     // ── Second factor, OpenID Connect, API tokens (accounts) ──
+    TokenCreated "token.created" of "the API token": "an API token was made; its name, whose it is, what it carries and when it ends";
+    TokenRevoked "token.revoked" of "the API token": "an API token was revoked; its name and whose it was";
 
     // ── People and their roles (accounts) ──
     UserCreated "user.created" of "the account": "a person became a member; with which role, with a new account or not";

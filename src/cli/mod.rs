@@ -16,6 +16,7 @@ mod permissions;
 mod secret;
 mod serve;
 mod tenant;
+mod token;
 mod user;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -52,6 +53,9 @@ enum Command {
     /// Create people's accounts.
     #[command(subcommand)]
     User(user::User),
+    /// Make, list and revoke API tokens.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Add, list, remove and search documents.
     #[command(subcommand)]
     Kb(kb::Kb),
@@ -131,6 +135,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
         let result = match command {
             Command::Tenant(command) => command.run(&client, output).await,
             Command::User(command) => command.run(&client, output).await,
+            Command::Token(command) => command.run(&client, output).await,
             Command::Kb(command) => command.run(&client, output).await,
             Command::Ask(command) => command.run(&client, output).await,
             Command::Secret(command) => command.run(&client, output).await,

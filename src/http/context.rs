@@ -33,6 +33,7 @@ struct Inner {
     wants_json: bool,
     session: Option<String>,
     form_binding: Option<String>,
+    bearer: Option<String>,
     client: Option<IpAddr>,
     user_agent: Option<String>,
     path: String,
@@ -44,19 +45,23 @@ impl RequestContext {
     pub(super) fn read(kit: &Kit, request: &Request) -> Self {
         let headers = request.headers();
         let path = request.uri().path();
+        let bearer = bearer(headers);
+        // Whoever shows an API token is that token: no cookie adds to it, so that no other site can make use of one.
+        let cookie = |cookie| if bearer.is_none() { kit.read_cookie(headers, cookie) } else { None };
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         Self(Arc::new(Inner {
             kit: kit.clone(),
             request_id: hex::encode(random::bytes::<8>()),
             nonce: URL_SAFE_NO_PAD.encode(random::bytes::<16>()),
             theme: Theme::from_name(cookie::read(headers, "theme").as_deref()),
-            wants_json: wants_json(path, headers),
-            session: kit.read_cookie(headers, KitCookie::Session),
-            form_binding: kit.read_cookie(headers, KitCookie::FormBinding),
+            wants_json: bearer.is_some() || wants_json(path, headers),
+            session: cookie(KitCookie::Session),
+            form_binding: cookie(KitCookie::FormBinding),
             client: client_address(peer, headers),
             user_agent: text(headers, header::USER_AGENT).map(|agent| agent.chars().take(200).collect()),
             path: request.uri().path_and_query().map_or(path, |whole| whole.as_str()).to_owned(),
             reloadable: request.method().is_safe(),
+            bearer,
         }))
     }
 
@@ -95,6 +100,12 @@ impl RequestContext {
     /// The session's token, unchecked.
     pub fn session_token(&self) -> Option<&str> {
         self.0.session.as_deref()
+    }
+
+    /// The API token that the request shows, unchecked; empty when it shows something that cannot be one. A request with
+    /// one carries no cookie, whatever the browser sent.
+    pub fn bearer(&self) -> Option<&str> {
+        self.0.bearer.as_deref()
     }
 
     /// The client's address, when it is known.
@@ -146,6 +157,17 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
     }
 }
 
+/// What stands behind `Authorization: Bearer` (RFC 6750, section 2.1); another scheme is none of ours. Two such headers
+/// are no token.
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let mut shown = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let token = shown.next()?;
+    Some(if shown.next().is_none() { token.to_owned() } else { String::new() })
+}
+
 fn wants_json(path: &str, headers: &HeaderMap) -> bool {
     let accept = text(headers, header::ACCEPT).unwrap_or_default();
     path.starts_with("/api/")
@@ -182,6 +204,22 @@ mod tests {
         assert_eq!(from("127.0.0.1"), "203.0.113.9");
         assert_eq!(from("::ffff:127.0.0.1"), "203.0.113.9");
         assert_eq!(from("192.0.2.7"), "192.0.2.7");
+    }
+
+    #[test]
+    fn a_bearer_is_read_by_its_scheme_and_two_are_none() {
+        let of = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            bearer(&headers)
+        };
+        assert_eq!(of(&["Bearer aegis_x"]).as_deref(), Some("aegis_x"));
+        assert_eq!(of(&["bearer  aegis_x "]).as_deref(), Some("aegis_x"));
+        assert_eq!((of(&["Basic YTpi"]), of(&[])), (None, None));
+        assert_eq!(of(&["Bearer aegis_x", "Bearer aegis_y"]).as_deref(), Some(""));
+        assert_eq!(of(&["Bearer "]).as_deref(), Some(""));
     }
 
     #[test]

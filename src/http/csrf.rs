@@ -4,6 +4,8 @@
 //! this site; and a token that only our pages know is in the header `x-csrf-token` or in the form field `csrf`. The
 //! token is a salted hash of the session's cookie (of a cookie made for the form, before there is a session), so it
 //! ends with the session, needs no database, and differs on every page, which leaves compression nothing to guess at.
+//!
+//! A request with an API token (`Authorization: Bearer`) is outside of this: its cookies are not read.
 
 use axum::{
     body::{Body, Bytes},
@@ -51,6 +53,11 @@ async fn check(request: Request) -> Result<Request> {
     let Some(context) = request.extensions().get::<RequestContext>().cloned() else {
         return Err(Error::internal("the CSRF guard stands outside http::middleware::apply"));
     };
+    if context.bearer().is_some() {
+        // No cookie counts then, and no page of another site can add the header: it would first have to ask (CORS), and
+        // we never allow it.
+        return Ok(request);
+    }
     from_this_site(request.headers(), context.kit().public_authority())?;
     let secret = context.csrf_secret().ok_or_else(|| refused("the browser sent no cookie that a token is bound to"))?;
     let (request, given) = take_token(request).await?;

@@ -9,6 +9,7 @@ mod browser;
 mod browser_driver;
 mod cli;
 mod config;
+mod doors;
 mod egress;
 mod external;
 mod harness;

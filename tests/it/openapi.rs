@@ -54,6 +54,7 @@ fn every_route_of_the_api_is_described_with_who_may_use_it_and_no_other_is() {
         let named = match access.as_str() {
             "open" => says.contains("Open to everybody"),
             "signed in" => says.contains("whoever is signed in"),
+            "in person" => says.contains("in person: no API token"),
             "operator" => says.contains("operators"),
             permission => says.contains(&format!("`{permission}`")),
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRef, FromRequestParts},
-    http::request::Parts,
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 
@@ -115,11 +115,13 @@ where
     }
 }
 
-/// Who the request's session is, if it carries one that has not ended.
+/// Who the request's session is, if it carries one that has not ended; or whose API token it shows, which then must be
+/// good, and counts alone.
 pub(super) async fn current(state: &AccountsState, context: &RequestContext) -> Result<Option<SignedIn>, Error> {
-    match context.session_token() {
-        Some(token) => state.accounts.session(token).await,
-        None => Ok(None),
+    match (context.bearer(), context.session_token()) {
+        (Some(token), _) => state.accounts.bearer(token, context.client()).await.map(Some),
+        (None, Some(token)) => state.accounts.session(token).await,
+        (None, None) => Ok(None),
     }
 }
 
@@ -132,7 +134,14 @@ impl From<Error> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            Self::Error(error) => error.into_response(),
+            Self::Error(error) => {
+                let mut response = error.into_response();
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    // RFC 9110 wants it with every 401; browsers show no dialog for this scheme.
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                }
+                response
+            }
             Self::SignIn(path) => Redirect::to(&path.through_sign_in()).into_response(),
         }
     }

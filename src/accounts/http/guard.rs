@@ -19,8 +19,10 @@ use crate::{
 pub enum Access {
     /// Everybody: there is nothing to protect, or the handler checks a token of its own.
     Open,
-    /// Whoever is signed in.
+    /// Whoever is signed in, by a session or by an API token.
     SignedIn,
+    /// Whoever is signed in with a browser: what concerns one's own account is out of every API token's reach.
+    InPerson,
     /// Whoever has this permission in the organisation that they are signed in to.
     Needs(Permission),
     /// The appliance's operators, in person.
@@ -32,6 +34,7 @@ impl fmt::Display for Access {
         match self {
             Self::Open => f.write_str("open"),
             Self::SignedIn => f.write_str("signed in"),
+            Self::InPerson => f.write_str("in person"),
             Self::Needs(permission) => permission.fmt(f),
             Self::Operator => f.write_str("operator"),
         }
@@ -57,6 +60,9 @@ pub async fn guard(State((state, access)): State<(AccountsState, Access)>, reque
 fn allowed(signed_in: &SignedIn, access: Access) -> Result<()> {
     match access {
         Access::Open | Access::SignedIn => Ok(()),
+        Access::InPerson if signed_in.session().is_some() => Ok(()),
+        Access::InPerson => Err(Error::forbidden("This is for people, and an API token is none")
+            .remedy("Sign in with a browser and do it there")),
         Access::Needs(permission) => require(signed_in, permission),
         Access::Operator if signed_in.is_operator() => Ok(()),
         Access::Operator => Err(Error::forbidden("This is for the operators of the appliance")

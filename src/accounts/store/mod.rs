@@ -3,6 +3,7 @@
 pub(super) mod members;
 pub(super) mod sessions;
 pub(super) mod setup;
+pub(super) mod tokens;
 pub(super) mod users;
 
 use sqlx::{PgPool, Postgres, Transaction};

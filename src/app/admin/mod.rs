@@ -8,6 +8,7 @@ mod knowledge;
 mod people;
 mod secrets;
 mod tenants;
+mod tokens;
 
 use axum::{
     Json, Router,
@@ -40,6 +41,8 @@ pub fn router(app: App) -> Router {
         .route("/tenants/{slug}/knowledge/search", get(knowledge::search))
         .route("/tenants/{slug}/ask", post(knowledge::ask))
         .route("/tenants/{slug}/audit/verify", get(audit::verify_audit))
+        .route("/tenants/{slug}/tokens", get(tokens::list_tokens).post(tokens::create_token))
+        .route("/tenants/{slug}/tokens/{id}", delete(tokens::revoke_token))
         .route("/audit/runs/{run}", get(audit::show_run))
         .route("/tenants/{slug}/secrets", get(secrets::list_secrets).post(secrets::set_secret))
         .route("/tenants/{slug}/secrets/{name}", delete(secrets::delete_secret))
