@@ -1,9 +1,11 @@
 //! Signing in and out, setting up, and the extractors by which every other slice knows who is there.
 
+mod account;
 mod api;
 mod extract;
 mod guard;
 mod local_path;
+mod sessions;
 mod setup;
 mod sign_in;
 pub mod tokens;
@@ -11,21 +13,29 @@ pub mod tokens;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 
 pub use self::{
+    account::{change_password, rename, show_account},
     api::{SessionApi, show_session},
     extract::{AccountsState, InTenant},
     guard::{Access, guard, require},
     local_path::LocalPath,
+    sessions::{end_other_sessions, end_session, show_sessions, switch_tenant},
     setup::{complete_setup, show_setup},
     sign_in::{show_sign_in, sign_in, sign_out},
 };
 use super::{ClientInfo, NewSession};
 use crate::{
-    http::{context::RequestContext, cookie::KitCookie, frame::Frame},
+    http::{
+        context::RequestContext,
+        cookie::{KitCookie, SetCookie},
+        frame::Frame,
+    },
     support::{Kind, Result},
 };
 
 /// How long a form may stay open: a day.
 const FORM_SECONDS: i64 = 24 * 60 * 60;
+/// How long a browser is known: a year from the last time that it was given the cookie.
+const BROWSER_SECONDS: i64 = 365 * 24 * 60 * 60;
 
 /// Shows a form to somebody who may have no session: it is bound to the browser by a cookie of its own.
 fn show_form(context: &RequestContext, form: impl FnOnce(Frame) -> Result<Response>) -> Result<Response> {
@@ -38,8 +48,18 @@ fn show_form(context: &RequestContext, form: impl FnOnce(Frame) -> Result<Respon
 
 /// Hands the session to the browser and sends it on.
 fn enter(context: &RequestContext, session: &NewSession, next: &str) -> Result<Response> {
-    let cookie = context.kit().set_cookie(KitCookie::Session, &session.token, session.seconds)?;
-    Ok((AppendHeaders([cookie]), Redirect::to(next)).into_response())
+    let known = session.browser.as_deref();
+    let known = known.map(|token| context.kit().set_cookie(KitCookie::Browser, token, BROWSER_SECONDS)).transpose()?;
+    let cookies = [Some(session_cookie(context, session)?), known];
+    Ok((AppendHeaders(cookies.into_iter().flatten()), Redirect::to(next)).into_response())
+}
+
+/// The cookie of a session, for as long as the browser is to keep it.
+fn session_cookie(context: &RequestContext, session: &NewSession) -> Result<SetCookie> {
+    match session.seconds {
+        Some(seconds) => context.kit().set_cookie(KitCookie::Session, &session.token, seconds),
+        None => context.kit().set_cookie_until_closed(KitCookie::Session, &session.token),
+    }
 }
 
 fn client(context: &RequestContext) -> ClientInfo {
@@ -47,6 +67,9 @@ fn client(context: &RequestContext) -> ClientInfo {
         address: context.client(),
         user_agent: context.user_agent().map(str::to_owned),
         previous: context.session_token().map(str::to_owned),
+        browser: context.browser_token().map(str::to_owned),
+        remember: false,
+        invitation: None,
     }
 }
 

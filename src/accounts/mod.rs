@@ -4,8 +4,13 @@
 //! in a cookie, whose hash is in the database, that ends when it is idle, old, or ended. The first owner comes in
 //! through a one-time token that the log prints ([`setup`]); there is no open sign-up.
 
+mod browsers;
 mod email;
 pub mod http;
+mod invitations;
+mod members;
+mod passwords;
+mod people;
 mod role;
 mod sessions;
 mod setup;
@@ -14,19 +19,25 @@ mod signed_in;
 mod store;
 mod throttle;
 pub mod tokens;
+mod user_agent;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use self::throttle::Throttle;
 pub use self::{
     email::EmailAddress,
+    invitations::{Invitation, Invited, NewPerson},
+    members::{By, Change, Member},
+    passwords::Reset,
+    people::{Person, PersonMembership},
     role::{Permission, Role},
-    sessions::{ClientInfo, NewSession},
+    sessions::{ClientInfo, NewSession, SessionInfo},
     setup::Setup,
-    signed_in::{SignedIn, User, Via},
+    signed_in::{Organisation, SignedIn, User, Via},
 };
 pub use crate::vault::password::Password;
 use crate::{
@@ -61,6 +72,8 @@ struct Inner {
     lifetime: TimeDelta,
     /// Once there is a user there is one for good.
     is_set_up: AtomicBool,
+    /// What is being written to audit logs while nobody waits for it.
+    writing: Mutex<JoinSet<()>>,
 }
 
 impl Accounts {
@@ -75,6 +88,7 @@ impl Accounts {
             idle: TimeDelta::hours(i64::from(settings.session_idle_hours)),
             lifetime: TimeDelta::days(i64::from(settings.session_days)),
             is_set_up: AtomicBool::new(false),
+            writing: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -105,6 +119,11 @@ impl Accounts {
         store::commit(transaction).await?;
         self.record_membership(Actor::Operator, &user, tenant, role, added).await?;
         Ok(user)
+    }
+
+    /// The time by which sessions and links end.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.inner.clock.now()
     }
 
     async fn record_membership(&self, by: Actor, user: &User, tenant: &Tenant, role: Role, new: bool) -> Result<()> {

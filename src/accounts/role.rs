@@ -195,6 +195,32 @@ mod tests {
     }
 
     #[test]
+    fn the_table_is_the_one_that_was_agreed_on() {
+        let table: Vec<String> = Permission::ALL
+            .iter()
+            .map(|permission| {
+                let roles: Vec<_> =
+                    Role::ALL.iter().filter(|role| role.may(*permission)).map(|role| role.name()).collect();
+                format!("{permission}: {}", roles.join(" "))
+            })
+            .collect();
+        assert_eq!(
+            table,
+            [
+                "chat:read: owner admin member viewer",
+                "chat:write: owner admin member",
+                "knowledge:read: owner admin member viewer",
+                "knowledge:write: owner admin member",
+                "members:read: owner admin member",
+                "members:manage: owner admin",
+                "audit:read: owner admin",
+                "secrets:manage: owner admin",
+                "settings:manage: owner",
+            ]
+        );
+    }
+
+    #[test]
     fn an_admin_makes_no_owner_and_a_member_makes_nobody() {
         assert!(Role::Owner.may_grant(Role::Owner) && Role::Admin.may_grant(Role::Admin));
         assert!(!Role::Admin.may_grant(Role::Owner));

@@ -1,5 +1,7 @@
 //! Signing in: who somebody is, by what they know.
 
+use std::sync::PoisonError;
+
 use serde_json::json;
 
 use super::{
@@ -19,21 +21,41 @@ impl Accounts {
     /// `TooMany` after too many attempts; `Forbidden` when the person belongs to no organisation.
     pub async fn sign_in(&self, email: &EmailAddress, password: Password, client: &ClientInfo) -> Result<NewSession> {
         let inner = &*self.inner;
-        inner.throttle.take(email, client.address, inner.clock.now())?;
+        let now = inner.clock.now();
+        let attempt = self.attempt(email, client, now).await?;
+        let taken = inner.throttle.take(&attempt, now)?;
         let known = users::credentials(inner.db.control(), email).await?;
         let hash = known.as_ref().map(|known| known.password_hash.clone());
-        let right = inner.passwords.verify(password, hash).await?;
+        let right = match inner.passwords.verify(password, hash).await {
+            Ok(right) => right,
+            Err(error) => {
+                // Nothing was tried.
+                inner.throttle.give_back(taken);
+                return Err(error);
+            }
+        };
         if !right {
             self.record_failure(known.as_ref(), client);
         }
         let Some(known) = known.filter(|_| right) else {
             return Err(Error::new(Kind::Unauthenticated, "The e-mail address or the password is wrong"));
         };
-        inner.throttle.give_back(email, client.address);
-        let Some(tenant) = known.tenant else {
-            return Err(Error::forbidden("You belong to no organisation").remedy("Ask an owner to add you"));
+        inner.throttle.give_back(taken);
+        let tenant = match (known.tenant, &client.invitation) {
+            (Some(tenant), _) => tenant,
+            // Whoever was removed everywhere can still be invited again.
+            (None, Some(token)) => self.join(known.user, token).await?.id,
+            (None, None) => {
+                return Err(Error::forbidden("You belong to no organisation").remedy("Ask an owner to invite you"));
+            }
         };
         self.begin_session(known.user, &tenant, client).await
+    }
+
+    /// Waits until what is still to be written down is written: the last step before the database is closed.
+    pub async fn shutdown(&self) {
+        let mut writing = std::mem::take(&mut *self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner));
+        while writing.join_next().await.is_some() {}
     }
 
     /// Writes a failed attempt down, on a task of its own: the answer takes as long for an account that does not exist.
@@ -41,7 +63,9 @@ impl Accounts {
         tracing::info!(address = client.address.map(tracing::field::display), "a sign-in failed");
         let Some((user, tenant)) = known.and_then(|known| Some((known.user, known.tenant.clone()?))) else { return };
         let (accounts, detail) = (self.clone(), json!({ "address": client.address }));
-        tokio::spawn(async move {
+        let mut writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        while writing.try_join_next().is_some() {}
+        writing.spawn(async move {
             let written = accounts.record(&tenant, Actor::System, Action::SignInFailed, user.to_string(), detail).await;
             if let Err(error) = written {
                 tracing::error!(%error, "a failed sign-in could not be written to the audit log");

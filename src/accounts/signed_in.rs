@@ -1,6 +1,6 @@
 //! Who is behind a request.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{EmailAddress, Permission, Role};
@@ -23,6 +23,15 @@ pub struct User {
     pub operator: bool,
 }
 
+/// An organisation that somebody belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Organisation {
+    /// What commands and addresses call it.
+    pub slug: String,
+    /// What people call it.
+    pub name: String,
+}
+
 /// By what somebody is known.
 #[derive(Debug, Clone)]
 pub enum Via {
@@ -32,6 +41,10 @@ pub enum Via {
         id: SessionId,
         /// A CSRF token for this session; each reading of it gives another one that is as good.
         csrf: String,
+        /// Its rights have changed, so that it gets a new token with the next page.
+        renew: bool,
+        /// The other organisations that it could move to, by name.
+        elsewhere: Vec<Organisation>,
     },
     /// An API token, which carries at most these permissions.
     Token {

@@ -1,8 +1,20 @@
-//! Attempts to sign in are limited by account *and* address together, and by address: whoever guesses slows down
-//! himself and cannot lock anybody else out. Wrong API tokens are limited by address.
+//! Guesses are slowed down, and nobody can be kept out by guessing at their password.
+//!
+//! | who | what is counted | limit |
+//! |---|---|---|
+//! | a browser in which the person has signed in before | guesses of this browser at this account | ten, then one every 30 s |
+//! | any other | guesses from this address at this account | five, then one every 30 s |
+//! | | guesses from this address at any account | thirty, then one every 6 s |
+//! | | wrong API tokens from this address | thirty, then one every 6 s |
+//! | | guesses at this account from anywhere | fifty, then one every minute; beyond, each address has one every 5 min |
+//!
+//! The last is what slows down many addresses that guess together. It refuses nobody by itself: an address from which
+//! nobody has guessed always has one attempt, and the person's own browsers do not notice.
 //!
 //! Each limit is a token bucket, kept as the moment at which it will be full again (the generic cell rate algorithm,
-//! ITU-T I.371). In memory: a restart forgives.
+//! ITU-T I.371). They are in memory: a guesser cannot make the server forget them by anything that he can do, all are
+//! full again within the hour anyway, and a guess that had to be written to the database would be a lever for whoever
+//! makes many. Several nodes on one database count each for itself.
 
 use std::{
     collections::HashMap,
@@ -13,24 +25,33 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::EmailAddress;
-use crate::support::{Error, Kind, Result};
+use crate::{
+    support::{Error, Kind, Result},
+    vault::TokenHash,
+};
 
-/// Attempts on one account from one address: five at once, then one every 30 s.
-const BY_ACCOUNT: Limit = Limit { at_once: 5, every: TimeDelta::seconds(30) };
-/// Attempts from one address on any account: thirty at once, then one every 6 s.
+const BY_BROWSER: Limit = Limit { at_once: 10, every: TimeDelta::seconds(30) };
+const BY_PAIR: Limit = Limit { at_once: 5, every: TimeDelta::seconds(30) };
 const BY_ADDRESS: Limit = Limit { at_once: 30, every: TimeDelta::seconds(6) };
-
-/// Wrong API tokens from one address: thirty at once, then one every 6 s.
 const BY_TOKEN: Limit = Limit { at_once: 30, every: TimeDelta::seconds(6) };
+const BY_ACCOUNT: Limit = Limit { at_once: 50, every: TimeDelta::minutes(1) };
+/// In the place of [`BY_PAIR`] while [`BY_ACCOUNT`] is exceeded.
+const BY_PAIR_UNDER_ATTACK: Limit = Limit { at_once: 1, every: TimeDelta::minutes(5) };
 
-/// Beyond so many buckets those that are full are thrown away.
-const BUCKETS: usize = 10_000;
+const SIGN_IN: &str = "Too many attempts to sign in";
+
+/// Beyond so many buckets those that are full are thrown away; and then, while there are too many, those that are
+/// nearest to it.
+const BUCKETS: usize = 50_000;
 
 /// Who tries what from where.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
-    Account(String, Option<IpAddr>),
+    Browser(String, TokenHash),
+    Pair(String, Option<IpAddr>),
+    UnderAttack(String, Option<IpAddr>),
     Address(Option<IpAddr>),
+    Account(String),
     Token(Option<IpAddr>),
 }
 
@@ -40,19 +61,56 @@ struct Limit {
     every: TimeDelta,
 }
 
+/// An attempt to sign in.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    account: String,
+    address: Option<IpAddr>,
+    browser: Option<TokenHash>,
+}
+
+/// What an attempt has cost, to be given back when it was none.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Taken(Vec<(Key, TimeDelta)>);
+
 /// The limits of all who try to sign in.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    full_at: Mutex<HashMap<Key, DateTime<Utc>>>,
+    buckets: Mutex<HashMap<Key, DateTime<Utc>>>,
+}
+
+impl Attempt {
+    /// At `email` from `address`; `browser`, if the person has signed in with it before.
+    pub(super) fn new(email: &EmailAddress, address: Option<IpAddr>, browser: Option<TokenHash>) -> Self {
+        Self { account: email.as_str().to_lowercase(), address: address.map(network), browser }
+    }
 }
 
 impl Throttle {
-    /// Takes one attempt on `email` from `address`.
+    /// Takes one attempt.
     ///
     /// # Errors
     /// `TooMany`, with how long to wait, when there is none left.
-    pub(super) fn take(&self, email: &EmailAddress, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<()> {
-        self.take_each(keys(email, address).into(), "Too many attempts to sign in", now)
+    pub(super) fn take(&self, attempt: &Attempt, now: DateTime<Utc>) -> Result<Taken> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = attempt.account.clone();
+        if let Some(browser) = attempt.browser {
+            return take(&mut buckets, vec![(Key::Browser(account, browser), BY_BROWSER)], SIGN_IN, now);
+        }
+        let whole = Key::Account(account.clone());
+        let attacked = BY_ACCOUNT.wait(buckets.get(&whole).copied(), now) > TimeDelta::zero();
+        let mut limits =
+            vec![(Key::Pair(account.clone(), attempt.address), BY_PAIR), (Key::Address(attempt.address), BY_ADDRESS)];
+        if attacked {
+            limits.push((Key::UnderAttack(account, attempt.address), BY_PAIR_UNDER_ATTACK));
+        }
+        let mut taken = take(&mut buckets, limits, SIGN_IN, now)?;
+        if !attacked {
+            let more = take(&mut buckets, vec![(whole, BY_ACCOUNT)], SIGN_IN, now)?;
+            taken.0.extend(more.0);
+        }
+        Ok(taken)
     }
 
     /// Takes one wrong API token from `address`.
@@ -60,33 +118,17 @@ impl Throttle {
     /// # Errors
     /// As for [`Throttle::take`].
     pub(super) fn take_token(&self, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<()> {
-        let key = Key::Token(address.map(network));
-        self.take_each(vec![(key, BY_TOKEN)], "Too many wrong API tokens", now)
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = (Key::Token(address.map(network)), BY_TOKEN);
+        take(&mut buckets, vec![limit], "Too many wrong API tokens", now).map(drop)
     }
 
-    /// One of each, or none of any.
-    fn take_each(&self, keys: Vec<(Key, Limit)>, refusal: &str, now: DateTime<Utc>) -> Result<()> {
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = keys.iter().map(|(key, limit)| limit.wait(full_at.get(key).copied(), now)).max();
-        if let Some(wait) = wait.filter(|wait| *wait > TimeDelta::zero()) {
-            return Err(refused(refusal, wait));
-        }
-        for (key, limit) in keys {
-            let full = full_at.get(&key).copied().unwrap_or(now).max(now);
-            full_at.insert(key, full + limit.every);
-        }
-        if full_at.len() > BUCKETS {
-            full_at.retain(|_, full| *full > now);
-        }
-        Ok(())
-    }
-
-    /// Gives the attempt back: it was the right password.
-    pub(super) fn give_back(&self, email: &EmailAddress, address: Option<IpAddr>) {
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, limit) in keys(email, address) {
-            if let Some(full) = full_at.get_mut(&key) {
-                *full -= limit.every;
+    /// Gives an attempt back: it was the right password, or none was tried.
+    pub(super) fn give_back(&self, taken: Taken) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, cost) in taken.0 {
+            if let Some(full) = buckets.get_mut(&key) {
+                *full -= cost;
             }
         }
     }
@@ -99,10 +141,39 @@ impl Limit {
     }
 }
 
-fn keys(email: &EmailAddress, address: Option<IpAddr>) -> [(Key, Limit); 2] {
-    let address = address.map(network);
-    let account = Key::Account(email.as_str().to_lowercase(), address);
-    [(account, BY_ACCOUNT), (Key::Address(address), BY_ADDRESS)]
+/// One of each, or none of any.
+fn take(
+    buckets: &mut HashMap<Key, DateTime<Utc>>,
+    limits: Vec<(Key, Limit)>,
+    refusal: &str,
+    now: DateTime<Utc>,
+) -> Result<Taken> {
+    let wait = limits.iter().map(|(key, limit)| limit.wait(buckets.get(key).copied(), now)).max();
+    if let Some(wait) = wait.filter(|wait| *wait > TimeDelta::zero()) {
+        return Err(refused(refusal, wait));
+    }
+    make_room(buckets, now);
+    let taken = limits.into_iter().map(|(key, limit)| {
+        let full = buckets.get(&key).copied().unwrap_or(now).max(now);
+        buckets.insert(key.clone(), full + limit.every);
+        (key, limit.every)
+    });
+    Ok(Taken(taken.collect()))
+}
+
+/// Bounds the memory that whoever guesses can take, at a cost that is small on average: half of the buckets go at once.
+fn make_room(buckets: &mut HashMap<Key, DateTime<Utc>>, now: DateTime<Utc>) {
+    if buckets.len() < BUCKETS {
+        return;
+    }
+    buckets.retain(|_, full| *full > now);
+    if buckets.len() > BUCKETS / 2 {
+        let mut moments: Vec<_> = buckets.values().copied().collect();
+        let middle = moments.len() / 2;
+        let (_, median, _) = moments.select_nth_unstable(middle);
+        let median = *median;
+        buckets.retain(|_, full| *full > median);
+    }
 }
 
 /// One customer of an IPv6 provider has a whole /64.
@@ -127,51 +198,80 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
     }
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn attempt(email: &str, address: &str) -> Attempt {
+        Attempt::new(&email.parse().unwrap(), Some(address.parse().unwrap()), None)
+    }
+
+    fn from(number: u32) -> Attempt {
+        Attempt::new(&"ada@example.org".parse().unwrap(), Some(IpAddr::from(number.to_be_bytes())), None)
     }
 
     #[test]
     fn guessing_slows_down_the_guesser_and_nobody_else() {
-        let (throttle, ada) = (Throttle::default(), "ada@example.org".parse().unwrap());
-        let guesser = Some(address("203.0.113.9"));
+        let throttle = Throttle::default();
+        let guesser = attempt("ada@example.org", "203.0.113.9");
         for _ in 0..5 {
-            throttle.take(&ada, guesser, at(0)).unwrap();
+            let _ = throttle.take(&guesser, at(0)).unwrap();
         }
-        let refused = throttle.take(&"ADA@example.org".parse().unwrap(), guesser, at(10)).unwrap_err();
+        let refused = throttle.take(&attempt("ADA@example.org", "203.0.113.9"), at(10)).unwrap_err();
         assert_eq!((refused.kind(), refused.wait().unwrap().as_secs()), (Kind::TooMany, 20));
-        assert!(throttle.take(&ada, Some(address("198.51.100.4")), at(10)).is_ok());
-        assert!(throttle.take(&ada, guesser, at(30)).is_ok());
-        assert!(throttle.take(&ada, guesser, at(31)).is_err());
+        assert!(throttle.take(&attempt("ada@example.org", "198.51.100.4"), at(10)).is_ok());
+        assert!(throttle.take(&guesser, at(30)).is_ok());
+        assert!(throttle.take(&guesser, at(31)).is_err());
     }
 
     #[test]
     fn one_address_cannot_try_many_accounts() {
         let throttle = Throttle::default();
         let tried = (0..100).filter(|n| {
-            let email = format!("user{n}@example.org").parse().unwrap();
-            throttle.take(&email, Some(address(&format!("2001:db8::{n:x}"))), at(0)).is_ok()
+            let attempt = attempt(&format!("user{n}@example.org"), &format!("2001:db8::{n:x}"));
+            throttle.take(&attempt, at(0)).is_ok()
         });
         assert_eq!(tried.count(), 30);
     }
 
     #[test]
+    fn many_addresses_together_have_one_guess_each_and_keep_out_neither_a_new_address_nor_a_known_browser() {
+        let throttle = Throttle::default();
+        let guesses: usize =
+            (0..1_000).map(|n| (0..5).filter(|_| throttle.take(&from(n), at(0)).is_ok()).count()).sum();
+        assert_eq!(guesses, 50 + 990, "ten addresses had five guesses; after that each had one");
+        assert!(throttle.take(&from(500), at(299)).is_err());
+        assert!(throttle.take(&from(500), at(300)).is_ok(), "one every five minutes");
+
+        let new_place = attempt("ada@example.org", "198.51.100.4");
+        assert!(throttle.take(&new_place, at(301)).is_ok(), "an address from which nobody has guessed");
+        // Behind the same address as the guessers, but in her own browser.
+        let hers = Attempt { browser: Some(TokenHash::of("hers")), ..from(7) };
+        for _ in 0..10 {
+            let _ = throttle.take(&hers, at(301)).unwrap();
+        }
+        assert!(throttle.take(&hers, at(301)).is_err(), "a known browser guesses no more than ten times either");
+        assert!(throttle.take(&attempt("bob@example.org", "192.0.2.5"), at(301)).is_ok());
+    }
+
+    #[test]
     fn the_right_password_costs_no_attempt() {
-        let (throttle, ada) = (Throttle::default(), "ada@example.org".parse().unwrap());
+        let throttle = Throttle::default();
         for _ in 0..100 {
-            throttle.take(&ada, None, at(0)).unwrap();
-            throttle.give_back(&ada, None);
+            let taken = throttle.take(&from(1), at(0)).unwrap();
+            throttle.give_back(taken);
         }
     }
 
     #[test]
-    fn full_buckets_are_thrown_away() {
+    fn however_many_guess_memory_is_bounded() {
         let throttle = Throttle::default();
-        for n in 0..BUCKETS {
-            let email = format!("user{n}@example.org").parse().unwrap();
-            let _ = throttle.take(&email, Some(IpAddr::from(u32::try_from(n).unwrap().to_be_bytes())), at(0));
+        for n in 0..100_000 {
+            let email = format!("user{}@example.org", n % 100);
+            let address = IpAddr::from(u32::to_be_bytes(n));
+            let _ = throttle.take(&Attempt::new(&email.parse().unwrap(), Some(address), None), at(0));
+            assert!(throttle.buckets.lock().unwrap().len() <= BUCKETS + 4);
         }
-        throttle.take(&"ada@example.org".parse().unwrap(), None, at(1000)).unwrap();
-        assert_eq!(throttle.full_at.lock().unwrap().len(), 2);
+        // Once they are full they go.
+        for second in 0..2 {
+            let _ = throttle.take(&from(1), at(10_000 + second));
+        }
+        make_room(&mut throttle.buckets.lock().unwrap(), at(10_000));
     }
 }

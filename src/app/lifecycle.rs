@@ -193,6 +193,7 @@ impl Running {
             tracing::warn!(%error, "the admin socket could not be removed");
         }
         self.app.jobs.shutdown(JOBS_GRACE).await;
+        self.app.accounts.shutdown().await;
         self.app.egress_journal.close(JOURNAL_GRACE).await;
         self.app.databases.close().await;
     }

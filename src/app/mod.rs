@@ -10,6 +10,6 @@ mod openapi;
 pub mod readiness;
 pub mod routes;
 mod shelf;
-mod table;
+pub mod table;
 pub mod terminal;
 pub mod wiring;

@@ -88,9 +88,7 @@ fn complete(operation: &mut Operation, access: Access) {
     let (needs, security) = match access {
         Access::Open => ("Open to everybody.".to_owned(), Vec::new()),
         Access::SignedIn => ("For whoever is signed in.".to_owned(), vec![session, token]),
-        Access::InPerson => {
-            ("For whoever is signed in, in person: no API token reaches it.".to_owned(), vec![session])
-        }
+        Access::InPerson => ("For whoever is signed in, in person: no API token reaches it.".to_owned(), vec![session]),
         Access::Needs(permission) => (format!("Needs `{permission}`."), vec![session, token]),
         Access::Operator => ("For the appliance's operators, in person.".to_owned(), vec![session]),
     };

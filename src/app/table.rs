@@ -26,6 +26,7 @@ pub struct Declared {
 }
 
 /// Routes in the making: each stands behind the guard for its [`Access`], and on the list.
+#[must_use]
 pub struct Table<S> {
     state: S,
     router: Router<S>,

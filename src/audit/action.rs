@@ -62,7 +62,18 @@ catalogue! {
     TokenRevoked "token.revoked" of "the API token": "an API token was revoked; its name and whose it was";
 
     // ── People and their roles (accounts) ──
-    UserCreated "user.created" of "the account": "a person became a member; with which role, with a new account or not";
+    UserCreated "user.created" of "the account": "a person became a member; with which role, with a new account or not, by which invitation";
+    UserRenamed "user.renamed" of "the account": "a person calls themselves something else; the names before and after";
+    MemberInvited "member.invited" of "the invitation": "somebody was invited; who, with which role, until when";
+    InvitationRevoked "invitation.revoked" of "the invitation": "it was taken back; whom it was for";
+    MemberRoleChanged "member.role_changed" of "the account": "a member got another role; the roles before and after";
+    MemberSuspended "member.suspended" of "the account": "a member is kept out, here or everywhere; their sessions ended";
+    MemberResumed "member.resumed" of "the account": "a member is let in again";
+    MemberRemoved "member.removed" of "the account": "a person is no member any more, or has no account any more";
+    OperatorChanged "operator.changed" of "the account": "a member became an operator of the appliance, or is none any more";
+    PasswordChanged "password.changed" of "the account": "a member changed their password; their other sessions ended";
+    PasswordResetOffered "password_reset.offered" of "the account": "the operator made a link for a new password; until when it is good";
+    PasswordReset "password.reset" of "the account": "a member set a new password by such a link; all their sessions ended";
 
     // ── Organisations (tenants) ──
 

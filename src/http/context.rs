@@ -33,6 +33,7 @@ struct Inner {
     wants_json: bool,
     session: Option<String>,
     form_binding: Option<String>,
+    browser: Option<String>,
     bearer: Option<String>,
     client: Option<IpAddr>,
     user_agent: Option<String>,
@@ -57,6 +58,7 @@ impl RequestContext {
             wants_json: bearer.is_some() || wants_json(path, headers),
             session: cookie(KitCookie::Session),
             form_binding: cookie(KitCookie::FormBinding),
+            browser: cookie(KitCookie::Browser),
             client: client_address(peer, headers),
             user_agent: text(headers, header::USER_AGENT).map(|agent| agent.chars().take(200).collect()),
             path: request.uri().path_and_query().map_or(path, |whole| whole.as_str()).to_owned(),
@@ -100,6 +102,16 @@ impl RequestContext {
     /// The session's token, unchecked.
     pub fn session_token(&self) -> Option<&str> {
         self.0.session.as_deref()
+    }
+
+    /// The token by which the browser is known since somebody signed in with it, unchecked.
+    pub fn browser_token(&self) -> Option<&str> {
+        self.0.browser.as_deref()
+    }
+
+    /// Whether the request asks for a page to be shown, and changes nothing.
+    pub fn is_page_view(&self) -> bool {
+        self.0.reloadable && !self.0.wants_json
     }
 
     /// The API token that the request shows, unchecked; empty when it shows something that cannot be one. A request with

@@ -14,6 +14,8 @@ pub enum KitCookie {
     Session,
     /// Binds forms to a browser that has no session yet: sign-in and set-up.
     FormBinding,
+    /// By which a browser is known since somebody signed in with it.
+    Browser,
 }
 
 /// A header that sets a cookie; return it as `[set_cookie]` in front of a handler's response.
@@ -25,7 +27,15 @@ impl Kit {
     /// # Errors
     /// `Internal` when the value cannot stand in a header.
     pub fn set_cookie(&self, cookie: KitCookie, value: &str, seconds: i64) -> Result<SetCookie> {
-        set(self.cookie_name(cookie), value, seconds, "; HttpOnly", self.secure())
+        set(self.cookie_name(cookie), value, Some(seconds), "; HttpOnly", self.secure())
+    }
+
+    /// Sets one of our cookies until the browser is closed.
+    ///
+    /// # Errors
+    /// `Internal` when the value cannot stand in a header.
+    pub fn set_cookie_until_closed(&self, cookie: KitCookie, value: &str) -> Result<SetCookie> {
+        set(self.cookie_name(cookie), value, None, "; HttpOnly", self.secure())
     }
 
     /// The value of one of our cookies, if the request carries it.
@@ -42,6 +52,8 @@ impl Kit {
             (KitCookie::Session, true) => "__Host-aegis_session",
             (KitCookie::FormBinding, false) => "aegis_form",
             (KitCookie::FormBinding, true) => "__Host-aegis_form",
+            (KitCookie::Browser, false) => "aegis_browser",
+            (KitCookie::Browser, true) => "__Host-aegis_browser",
         }
     }
 }
@@ -53,13 +65,14 @@ pub(super) fn read(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// Sets a cookie that scripts may read too.
 pub(super) fn set_open(name: &str, value: &str, seconds: i64, secure: bool) -> Result<SetCookie> {
-    set(name, value, seconds, "", secure)
+    set(name, value, Some(seconds), "", secure)
 }
 
 /// Format: RFC 6265, section 4.1.
-fn set(name: &str, value: &str, seconds: i64, http_only: &str, secure: bool) -> Result<SetCookie> {
+fn set(name: &str, value: &str, seconds: Option<i64>, http_only: &str, secure: bool) -> Result<SetCookie> {
+    let age = seconds.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
     let secure = if secure { "; Secure" } else { "" };
-    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; SameSite=Lax{http_only}{secure}");
+    let text = format!("{name}={value}; Path=/{age}; SameSite=Lax{http_only}{secure}");
     Ok((header::SET_COOKIE, HeaderValue::from_str(&text).map_err(Error::internal)?))
 }
 
@@ -78,6 +91,8 @@ mod tests {
         assert_eq!(value, "__Host-aegis_session=abc; Path=/; Max-Age=60; SameSite=Lax; HttpOnly; Secure");
         let (_, value) = kit("").set_cookie(KitCookie::Session, "abc", 60).unwrap();
         assert_eq!(value, "aegis_session=abc; Path=/; Max-Age=60; SameSite=Lax; HttpOnly");
+        let (_, value) = kit("").set_cookie_until_closed(KitCookie::Session, "abc").unwrap();
+        assert_eq!(value, "aegis_session=abc; Path=/; SameSite=Lax; HttpOnly");
     }
 
     #[test]

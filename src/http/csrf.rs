@@ -59,7 +59,7 @@ async fn check(request: Request) -> Result<Request> {
         return Ok(request);
     }
     from_this_site(request.headers(), context.kit().public_authority())?;
-    let secret = context.csrf_secret().ok_or_else(|| refused("the browser sent no cookie that a token is bound to"))?;
+    let secret = context.csrf_secret().ok_or_else(|| no_cookie(&request))?;
     let (request, given) = take_token(request).await?;
     let given = given.ok_or_else(|| refused("the request carries no token"))?;
     if is_bound_to(&given, secret) { Ok(request) } else { Err(refused("the token is bound to another cookie")) }
@@ -166,6 +166,15 @@ fn seal(salt: &str, secret: &str) -> String {
     let digest =
         Sha256::new().chain_update(b"aegis csrf 1\0").chain_update(salt).chain_update(b"\0").chain_update(secret);
     hex::encode(digest.finalize())
+}
+
+/// A program without a session is told so; a page's form is told to be reloaded.
+fn no_cookie(request: &Request) -> Error {
+    if request.uri().path().starts_with("/api/") {
+        Error::new(Kind::Unauthenticated, "Nobody is signed in").remedy("Sign in, or send an API token")
+    } else {
+        refused("the browser sent no cookie that a token is bound to")
+    }
 }
 
 fn refused(reason: &'static str) -> Error {

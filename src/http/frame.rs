@@ -17,6 +17,8 @@ pub struct Frame {
     pub person: Option<Person>,
     /// The tenant whose data the page shows.
     pub tenant: Option<ActiveTenant>,
+    /// The other tenants that the person could move to.
+    pub elsewhere: Vec<ActiveTenant>,
     /// The token for `<meta name="csrf-token">` and for the hidden field `csrf`, which must be the first field of a
     /// multipart form. Empty when there is neither a session nor a form on the page.
     pub csrf: String,
@@ -35,6 +37,7 @@ impl Frame {
             sections: Vec::new(),
             person: None,
             tenant: None,
+            elsewhere: Vec::new(),
             csrf: context.csrf_token().unwrap_or_default(),
             nonce: context.nonce().to_owned(),
             theme: context.theme(),

@@ -15,6 +15,7 @@ use axum::{
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{CompressionLayer, Predicate as _, predicate::SizeAbove},
+    timeout::RequestBodyTimeoutLayer,
 };
 use tracing::{Instrument, field::Empty};
 
@@ -29,11 +30,15 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// The same for uploads, which are as fast as the sender's line.
 const UPLOAD_DEADLINE: Duration = Duration::from_mins(30);
 
+/// A body that does not go on for so long is given up, however large it is to become.
+const BODY_PAUSE: Duration = Duration::from_secs(30);
+
 /// Puts the guards round all routes of `router`. From the outside in: request id, log and headers; compression;
 /// panics caught; CSRF; body limit.
 pub fn apply(router: Router, kit: Kit) -> Router {
     router
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(from_fn(csrf::guard))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(256).and(is_text)))

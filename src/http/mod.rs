@@ -5,6 +5,7 @@
 //! no handler can forget one.
 
 pub mod assets;
+mod connections;
 pub mod context;
 pub mod cookie;
 pub mod csrf;

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::context::Peer;
+use super::{connections::Places, context::Peer};
 
 /// How long the server waits for its clients.
 #[derive(Debug, Clone, Copy)]
@@ -34,13 +34,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers connections of `listener` until `stop`; then no new ones, and those in flight get the grace.
 pub async fn serve(listener: TcpListener, router: Router, patience: Patience, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
+    let (mut connections, places) = (JoinSet::new(), Places::new());
     loop {
+        let accept = async {
+            let permit = places.free().await;
+            (permit, listener.accept().await)
+        };
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
+            (permit, accepted) = accept => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(answer(stream, peer, router.clone(), patience.head, stop.clone()));
+                    let Some(place) = permit.and_then(|permit| places.take(permit, peer.ip())) else {
+                        tracing::warn!(address = %peer.ip(), "an address has its share of connections; one more was dropped");
+                        continue;
+                    };
+                    let answered = answer(stream, peer, router.clone(), patience.head, stop.clone());
+                    connections.spawn(async move {
+                        answered.await;
+                        drop(place);
+                    });
                 }
                 Err(fault) if is_of_the_connection(&fault) => {}
                 Err(fault) => {

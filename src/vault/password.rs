@@ -18,6 +18,11 @@ pub const MIN_LENGTH: usize = 10;
 /// The most characters of a password.
 pub const MAX_LENGTH: usize = 256;
 
+/// Words about a person that are shorter are in too many good passwords.
+const KNOWN_WORD: usize = 3;
+/// So many letters beside the words about a person make a password of one's own.
+const OWN_LETTERS: usize = 4;
+
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
@@ -49,6 +54,28 @@ impl Password {
             return Err(Error::invalid(format!("The password is longer than {MAX_LENGTH} characters")));
         }
         Ok(Self(text))
+    }
+
+    /// Refuses a password that is made of what everybody knows: the person's name and address, the organisation's name.
+    ///
+    /// # Errors
+    /// `Invalid` when nothing else is left of it but a few characters.
+    pub fn is_not_made_of(&self, words: &[&str]) -> Result<()> {
+        let plain = |text: &str| -> String { text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect() };
+        let mut words: Vec<String> = words
+            .iter()
+            .flat_map(|text| std::iter::once(*text).chain(text.split(|c: char| !c.is_alphanumeric())))
+            .map(plain)
+            .filter(|word| word.chars().count() >= KNOWN_WORD)
+            .collect();
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        let whole = plain(&self.0);
+        let rest = words.iter().fold(whole.clone(), |rest, word| rest.replace(word, ""));
+        if rest == whole || rest.chars().filter(|c| c.is_alphabetic()).count() >= OWN_LETTERS {
+            return Ok(());
+        }
+        Err(Error::invalid("The password is made of your name, your address or your organisation's name")
+            .remedy("A few unrelated words make a good one"))
     }
 
     /// A password that somebody presents to be let in: anything, but no more of it than decides that it is wrong.

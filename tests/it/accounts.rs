@@ -1,5 +1,8 @@
 //! Signing in and out, setting up, and who may reach what.
 
+mod house;
+mod sessions;
+
 use std::{sync::Arc, time::Duration as StdDuration};
 
 use aegis::{
@@ -120,7 +123,7 @@ impl Appliance {
 /// Opens the page and sends the form, as a person does.
 async fn enter(visitor: &mut Visitor, email: &str, password: &str, next: &str) -> Reply {
     let page = visitor.get("/sign-in").await;
-    let fields = [("csrf", page.csrf()), ("email", email), ("password", password), ("next", next)];
+    let fields = [("csrf", page.csrf()), ("email", email), ("password", password), ("next", next), ("remember", "on")];
     visitor.post("/sign-in", &fields).await
 }
 

@@ -19,6 +19,8 @@ pub struct Visitor {
     pub site: &'static str,
     /// Its address.
     pub address: IpAddr,
+    /// What it says it is.
+    pub user_agent: &'static str,
 }
 
 /// What came back.
@@ -32,7 +34,7 @@ pub struct Reply {
 impl Visitor {
     pub fn new(app: &Router) -> Self {
         let address = "192.0.2.1".parse().unwrap();
-        Self { app: app.clone(), cookies: BTreeMap::new(), site: "same-origin", address }
+        Self { app: app.clone(), cookies: BTreeMap::new(), site: "same-origin", address, user_agent: "" }
     }
 
     pub async fn get(&mut self, path: &str) -> Reply {
@@ -51,6 +53,9 @@ impl Visitor {
     pub async fn send(&mut self, request: Builder, body: Body) -> Reply {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut request = request.header("sec-fetch-site", self.site).extension(Peer(self.address));
+        if !self.user_agent.is_empty() {
+            request = request.header(header::USER_AGENT, self.user_agent);
+        }
         if !cookies.is_empty() {
             request = request.header(header::COOKIE, cookies.join("; "));
         }

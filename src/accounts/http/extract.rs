@@ -59,6 +59,11 @@ impl SignedIn {
                 role: self.role.name(),
             }),
             tenant: Some(ActiveTenant { name: self.tenant.name.clone(), slug: self.tenant.slug.as_str().to_owned() }),
+            elsewhere: self
+                .elsewhere()
+                .iter()
+                .map(|other| ActiveTenant { name: other.name.clone(), slug: other.slug.clone() })
+                .collect(),
             csrf: self.csrf().to_owned(),
             ..Frame::public(context, title)
         }

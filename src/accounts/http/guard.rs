@@ -1,16 +1,18 @@
 //! What stands before a route: each is declared with who may come in.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
+    http::request::Parts,
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 
-use super::AccountsState;
+use super::{AccountsState, session_cookie};
 use crate::{
-    accounts::{Permission, SignedIn},
+    accounts::{Permission, SignedIn, Via},
+    http::{context::RequestContext, cookie::SetCookie, csrf},
     support::{Error, Result},
 };
 
@@ -51,10 +53,27 @@ pub async fn guard(State((state, access)): State<(AccountsState, Access)>, reque
         Ok(signed_in) => signed_in,
         Err(refusal) => return refusal.into_response(),
     };
-    match allowed(&signed_in, access) {
+    let cookie = match renew(&state, &signed_in, &mut parts).await {
+        Ok(cookie) => cookie,
+        Err(error) => return error.into_response(),
+    };
+    let response = match allowed(&signed_in, access) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(error) => error.into_response(),
-    }
+    };
+    (AppendHeaders(cookie), response).into_response()
+}
+
+/// Gives a session whose rights have changed a new token. Only a page may bring it: what else a page asks for carries a
+/// CSRF token that is bound to the token before.
+async fn renew(state: &AccountsState, signed_in: &SignedIn, parts: &mut Parts) -> Result<Option<SetCookie>> {
+    let Via::Session { id, renew: true, elsewhere, .. } = &signed_in.via else { return Ok(None) };
+    let context = RequestContext::from_request_parts(parts, state).await?;
+    let Some(token) = context.session_token().filter(|_| context.is_page_view()) else { return Ok(None) };
+    let Some(new) = state.accounts.renew(*id, token).await? else { return Ok(None) };
+    let via = Via::Session { id: *id, csrf: csrf::token(&new.token), renew: false, elsewhere: elsewhere.clone() };
+    parts.extensions.insert(Arc::new(SignedIn { via, ..signed_in.clone() }));
+    session_cookie(&context, &new).map(Some)
 }
 
 fn allowed(signed_in: &SignedIn, access: Access) -> Result<()> {

@@ -21,6 +21,11 @@ impl LocalPath {
         &self.0
     }
 
+    /// The token of the invitation that it leads to, if it leads to one.
+    pub fn invitation(&self) -> Option<&str> {
+        self.0.strip_prefix("/invitation/")
+    }
+
     /// The address of the sign-in page that leads back here.
     pub fn through_sign_in(&self) -> String {
         if self.0 == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", encode(&self.0)) }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{AccountsState, LocalPath, client, enter, extract, is_of_the_server, show_form};
 use crate::{
-    accounts::{Password, SignedIn},
+    accounts::{ClientInfo, Password, SignedIn},
     http::{
         context::RequestContext,
         cookie::KitCookie,
@@ -30,6 +30,8 @@ struct SignInPage {
     email: String,
     /// Where to go afterwards.
     next: String,
+    /// Whether the browser shall stay signed in.
+    remember: bool,
     /// Why it did not work.
     error: Option<String>,
 }
@@ -48,6 +50,8 @@ pub struct SignInForm {
     password: String,
     #[serde(default)]
     next: String,
+    /// Present when the box is ticked.
+    remember: Option<String>,
 }
 
 /// `GET /sign-in`: the form; whoever is signed in already goes on, and a new appliance is set up first.
@@ -64,7 +68,7 @@ pub async fn show_sign_in(
         return Ok(Redirect::to("/setup").into_response());
     }
     show_form(&context, |frame| {
-        page(&SignInPage { frame, email: String::new(), next: next.as_str().to_owned(), error: None })
+        page(&SignInPage { frame, email: String::new(), next: next.as_str().to_owned(), remember: false, error: None })
     })
 }
 
@@ -77,7 +81,12 @@ pub async fn sign_in(
     let next = LocalPath::or_start(&form.next);
     let attempt = async {
         let email = form.email.parse()?;
-        state.accounts.sign_in(&email, Password::presented(&form.password), &client(&context)).await
+        let client = ClientInfo {
+            remember: form.remember.is_some(),
+            invitation: next.invitation().map(str::to_owned),
+            ..client(&context)
+        };
+        state.accounts.sign_in(&email, Password::presented(&form.password), &client).await
     };
     match attempt.await {
         Ok(session) => enter(&context, &session, next.as_str()),
@@ -87,6 +96,7 @@ pub async fn sign_in(
                 frame: Frame::public(&context, "Sign in"),
                 email: form.email,
                 next: next.as_str().to_owned(),
+                remember: form.remember.is_some(),
                 error: Some(in_sentences(&error)),
             };
             Ok(form_refused(&error, page(&form)?))

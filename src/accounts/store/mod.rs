@@ -1,6 +1,10 @@
 //! The rows of the control schema that accounts own, a theme a file.
 
+pub(super) mod browsers;
+pub(super) mod invitations;
 pub(super) mod members;
+pub(super) mod people;
+pub(super) mod resets;
 pub(super) mod sessions;
 pub(super) mod setup;
 pub(super) mod tokens;

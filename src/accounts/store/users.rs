@@ -20,12 +20,21 @@ pub(in crate::accounts) struct Credentials {
     pub(in crate::accounts) tenant: Option<TenantId>,
 }
 
+/// A person's row.
 #[derive(FromRow)]
-struct UserRow {
+pub(super) struct UserRow {
     id: Uuid,
     email: String,
     name: String,
     is_operator: bool,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = Error;
+
+    fn try_from(row: UserRow) -> Result<Self> {
+        Ok(Self { id: UserId(row.id), email: row.email.parse()?, name: row.name, operator: row.is_operator })
+    }
 }
 
 /// Whether anybody has an account.
@@ -66,7 +75,7 @@ pub(in crate::accounts) async fn user_by_email(
         .fetch_optional(&mut **transaction)
         .await?
         .ok_or_else(|| Error::not_found("the user"))?;
-    Ok(User { id: UserId(row.id), email: row.email.parse()?, name: row.name, operator: row.is_operator })
+    row.try_into()
 }
 
 /// What a sign-in is checked against; `None` for an unknown address.
@@ -88,4 +97,33 @@ pub(in crate::accounts) async fn credentials(control: &PgPool, email: &EmailAddr
         Ok(Credentials { user: UserId(user), password_hash, tenant })
     })
     .transpose()
+}
+
+/// The hash of somebody's password, if they have one.
+pub(in crate::accounts) async fn password_hash(control: &PgPool, user: UserId) -> Result<Option<String>> {
+    let hash: Option<Option<String>> = sqlx::query_scalar("SELECT password_hash FROM users WHERE id = $1")
+        .bind(user.0)
+        .fetch_optional(control)
+        .await?;
+    Ok(hash.flatten())
+}
+
+/// Gives somebody another password.
+pub(in crate::accounts) async fn set_password(
+    transaction: &mut Transaction<'static, Postgres>,
+    user: UserId,
+    password_hash: &str,
+) -> Result<()> {
+    sqlx::query("UPDATE users SET password_hash = $2 WHERE id = $1")
+        .bind(user.0)
+        .bind(password_hash)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// Calls somebody something else.
+pub(in crate::accounts) async fn set_name(control: &PgPool, user: UserId, name: &str) -> Result<()> {
+    sqlx::query("UPDATE users SET name = $2 WHERE id = $1").bind(user.0).bind(name).execute(control).await?;
+    Ok(())
 }

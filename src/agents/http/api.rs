@@ -28,11 +28,23 @@ pub struct ChatApi;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    #[schema(min_length = 1, max_length = 8000)]
     question: String,
     /// Goes on with this one; a new one otherwise.
     conversation: Option<ConversationId>,
     /// `atlas` unless told.
     agent: Option<String>,
+}
+
+/// One of the events that a run tells.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the stream")]
+struct ChatEvent {
+    /// The `type` of the event: `started`, `text`, `finished`, …
+    event: String,
+    /// The event as JSON: a `RunEvent`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
 }
 
 /// One's own conversations, the newest first.
@@ -49,7 +61,7 @@ pub struct Conversations {
     path = "/api/chat",
     tag = "chat",
     request_body = Asked,
-    responses((status = 200, content_type = "text/event-stream", body = RunEvent))
+    responses((status = 200, content_type = "text/event-stream", body = ChatEvent))
 )]
 pub async fn ask(
     State(state): State<ChatState>,

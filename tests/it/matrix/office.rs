@@ -1,0 +1,399 @@
+//! An appliance with two organisations, somebody of each kind, and something of each thing.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use aegis::{
+    accounts::{self, Password, Role, http::Access},
+    agents::Ask,
+    app::{readiness::Parts, routes, table::Declared, wiring::App},
+    audit::Actor,
+    config::Config,
+    http::{context::Peer, csrf},
+    knowledge::Upload,
+    secrets::By,
+    support::ids::{RunId, UserId},
+    tenants::Tenant,
+    vault::{Keyring, SecretText, Token, TokenHash, keyring::Passphrases},
+};
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
+use futures::StreamExt as _;
+use sqlx::Executor as _;
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use super::MARK;
+use crate::{appliance::AEGIS, harness::TestDb};
+
+const SECRET: &str = "birdfeed.token";
+static VISITS: AtomicU32 = AtomicU32::new(0);
+const PASSWORD: &str = "the birds of Acme sing";
+/// An id that belongs to nothing.
+const NOTHING: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+
+/// The appliance, in this process.
+pub struct Office {
+    pub routes: Vec<Route>,
+    router: Router,
+    acme: Tenant,
+    things: Things,
+    people: Vec<(Role, UserId, String)>,
+    foreigner: String,
+    shut_out: Vec<(&'static str, Credential)>,
+    db: TestDb,
+    _home: TempDir,
+}
+
+/// A route with what the tests ask of it.
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    access: Access,
+}
+
+/// Acme's things, by the names that paths give them.
+struct Things {
+    conversation: Uuid,
+    document: Uuid,
+    passage: Uuid,
+    run: RunId,
+    member: UserId,
+    session: Uuid,
+    invitation: Uuid,
+}
+
+/// Somebody at a door.
+pub struct Visitor {
+    pub name: &'static str,
+    credential: Credential,
+}
+
+/// What they show.
+#[derive(Clone)]
+enum Credential {
+    Nothing,
+    /// The token of a session, whose row is copied for each visit, since some visits end it.
+    Session(String),
+    /// A cookie as it is.
+    Cookie(String),
+    /// An API token.
+    Bearer(String),
+}
+
+/// What came of it.
+pub struct Visit {
+    pub status: StatusCode,
+    pub body: String,
+    location: String,
+}
+
+impl Route {
+    /// Whether a person of this role, who is no operator, may come in.
+    pub fn allows(&self, role: Role) -> bool {
+        match self.access {
+            Access::Open | Access::SignedIn | Access::InPerson => true,
+            Access::Needs(permission) => role.may(permission),
+            Access::Operator => false,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.access == Access::Open
+    }
+
+    pub fn is_api(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} (for: {})", self.method, self.path, self.access)
+    }
+}
+
+impl Visit {
+    pub fn leads_to_sign_in(&self) -> bool {
+        self.status.is_redirection() && self.location.starts_with("/sign-in")
+    }
+}
+
+impl Office {
+    pub async fn open() -> Self {
+        let mut db = TestDb::new().await;
+        // Documents are read by the workers of an appliance that ends with the test.
+        db.jobs_may_remain();
+        let home = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, Some(home.path())).unwrap();
+        config.models.chain = Vec::new();
+        let passphrases = Passphrases { configured: None, ask: || Ok(None) };
+        let keyring = Keyring::open(home.path(), &passphrases, db.shared_clock().now()).unwrap();
+        let app = App::on(db.databases.clone(), config, keyring, db.shared_clock(), AEGIS.into()).await.unwrap();
+        let parts = Parts { postgres: None, databases: db.databases.clone() };
+        let routes = routes::declared(&app)
+            .into_iter()
+            .map(|Declared { method, path, access }| Route { method, path, access })
+            .collect();
+
+        let acme = app.tenants.create(&"acme".parse().unwrap(), &format!("Acme {MARK}")).await.unwrap();
+        let beta = app.tenants.create(&"beta".parse().unwrap(), "Beta").await.unwrap();
+        let mut office = Self {
+            routes,
+            router: routes::router(&app, parts),
+            things: things(&app, &acme).await,
+            acme,
+            people: Vec::new(),
+            foreigner: String::new(),
+            shut_out: Vec::new(),
+            db,
+            _home: home,
+        };
+        for role in Role::ALL {
+            let (user, session) = office.person(&app, &format!("{role}@acme.example"), role).await;
+            office.people.push((role, user, session));
+        }
+        office.things.member = office.person(&app, "second@acme.example", Role::Member).await.0;
+        let mut superuser = office.db.superuser().await;
+        let session = sqlx::query_scalar("SELECT id FROM control.sessions WHERE user_id = $1");
+        office.things.session = session.bind(office.things.member.0).fetch_one(&mut superuser).await.unwrap();
+        let invited = "zebrafinch@acme.example".parse().unwrap();
+        let invitation = app.accounts.invite(accounts::By::Operator, &office.acme, &invited, Role::Member).await;
+        office.things.invitation = invitation.unwrap().0.id.0;
+        let email = "owner@beta.example".parse().unwrap();
+        let password = || Password::chosen(PASSWORD).unwrap();
+        app.accounts.create_user(&email, "Bo of Beta", password(), &beta, Role::Owner).await.unwrap();
+        office.foreigner = app.accounts.sign_in(&email, password(), &<_>::default()).await.unwrap().token;
+        office.shut_people_out(&app).await;
+        // A visit may end all sessions of its person; what they were like is kept.
+        superuser.execute("CREATE TABLE control.kept AS SELECT * FROM control.sessions").await.unwrap();
+        office
+    }
+
+    /// Those who are not signed in, whatever they show.
+    pub fn strangers(&self) -> Vec<Visitor> {
+        let nobody = Visitor { name: "nobody", credential: Credential::Nothing };
+        let made_up = Token::generate().reveal().to_owned();
+        let made_up = Visitor { name: "a made-up session", credential: Credential::Cookie(made_up) };
+        let wrong_token = Credential::Bearer(format!("aegis_{}", Token::generate().reveal()));
+        let wrong_token = Visitor { name: "a made-up API token", credential: wrong_token };
+        let rest = self.shut_out.iter().map(|(name, credential)| Visitor { name, credential: credential.clone() });
+        [nobody, made_up, wrong_token].into_iter().chain(rest).collect()
+    }
+
+    /// Somebody of Acme.
+    pub fn colleague(&self, role: Role) -> Visitor {
+        let (_, _, session) = self.people.iter().find(|(theirs, _, _)| *theirs == role).unwrap();
+        Visitor { name: role.name(), credential: Credential::Session(session.clone()) }
+    }
+
+    /// The owner of Beta.
+    pub fn foreign_owner(&self) -> Visitor {
+        Visitor { name: "another organisation's owner", credential: Credential::Session(self.foreigner.clone()) }
+    }
+
+    pub async fn get(&self, path: &str, visitor: &Visitor) -> Visit {
+        self.send(Request::get(path), path.starts_with("/api/"), &visitor.credential, Body::empty()).await
+    }
+
+    /// Goes to the route with the ids of Acme's things, and with as good as nothing in the body.
+    pub async fn visit(&self, route: &Route, visitor: &Visitor) -> Visit {
+        let request = Request::builder().method(&route.method).uri(self.filled(route.path));
+        let (request, body) = if route.method.is_safe() || route.method == Method::DELETE {
+            (request, Body::empty())
+        } else if route.is_api() && !route.path.ends_with("/documents") {
+            (request.header(header::CONTENT_TYPE, "application/json"), Body::from("{}"))
+        } else if route.path.ends_with("/documents") || route.path == "/knowledge" {
+            let kind = "multipart/form-data; boundary=B";
+            (request.header(header::CONTENT_TYPE, kind), Body::from("--B--\r\n"))
+        } else {
+            (request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"), Body::from("nothing=1"))
+        };
+        self.send(request, route.is_api(), &visitor.credential, body).await
+    }
+
+    /// Everything of Acme that a request could change, but for what merely says that there was one.
+    pub async fn fingerprint(&self) -> String {
+        let mut superuser = self.db.superuser().await;
+        let tables: Vec<(String, String)> = sqlx::query_as(
+            "SELECT schemaname::text, tablename::text FROM pg_tables
+             WHERE (schemaname = $1 AND tablename NOT IN ('audit_entries', 'refinery_schema_history'))
+                OR (schemaname = 'control' AND tablename IN ('tenants', 'users', 'memberships', 'invitations',
+                                                             'api_tokens', 'identities'))
+             ORDER BY 1, 2",
+        )
+        .bind(self.acme.id.schema())
+        .fetch_all(&mut superuser)
+        .await
+        .unwrap();
+        let mut print = String::new();
+        for (schema, table) in tables {
+            let sum =
+                format!("SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {schema}.{table} t");
+            let sum: String = sqlx::query_scalar(sqlx::AssertSqlSafe(sum)).fetch_one(&mut superuser).await.unwrap();
+            let _ = writeln!(print, "{schema}.{table} {sum}");
+        }
+        print
+    }
+
+    async fn person(&self, app: &App, email: &str, role: Role) -> (UserId, String) {
+        let email = email.parse().unwrap();
+        let password = || Password::chosen(PASSWORD).unwrap();
+        let name = format!("{MARK} {role}");
+        let user = app.accounts.create_user(&email, &name, password(), &self.acme, role).await.unwrap();
+        let session = app.accounts.sign_in(&email, password(), &<_>::default()).await.unwrap();
+        (user.id, session.token)
+    }
+
+    /// People with a session that was good once.
+    async fn shut_people_out(&mut self, app: &App) {
+        let mut superuser = self.db.superuser().await;
+        let cases = [
+            (
+                "somebody suspended in the organisation",
+                "UPDATE control.memberships SET suspended_at = now() WHERE user_id = $1",
+            ),
+            ("somebody suspended everywhere", "UPDATE control.users SET suspended_at = now() WHERE id = $1"),
+            ("somebody who was removed", "DELETE FROM control.memberships WHERE user_id = $1"),
+            (
+                "an expired session",
+                "UPDATE control.sessions SET expires_at = '2026-05-01T11:59:59Z' WHERE user_id = $1",
+            ),
+            ("an idle session", "UPDATE control.sessions SET last_seen_at = '2026-01-01T00:00:00Z' WHERE user_id = $1"),
+        ];
+        for (number, (name, shut)) in cases.into_iter().enumerate() {
+            let (user, session) = self.person(app, &format!("out{number}@acme.example"), Role::Owner).await;
+            sqlx::query(shut).bind(user.0).execute(&mut superuser).await.unwrap();
+            self.shut_out.push((name, Credential::Cookie(session)));
+        }
+    }
+
+    fn filled(&self, path: &str) -> String {
+        let mut filled = String::new();
+        for segment in path.split('/').skip(1) {
+            filled.push('/');
+            let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+                filled.push_str(segment);
+                continue;
+            };
+            filled.push_str(&self.thing(name, path));
+        }
+        filled
+    }
+
+    fn thing(&self, name: &str, path: &str) -> String {
+        match name {
+            "conversation" => self.things.conversation.to_string(),
+            "document" => self.things.document.to_string(),
+            "passage" => self.things.passage.to_string(),
+            "run" => self.things.run.to_string(),
+            "user" | "member" => self.things.member.to_string(),
+            "session" => self.things.session.to_string(),
+            "invitation" => self.things.invitation.to_string(),
+            "token" if path.contains("tokens") => NOTHING.to_string(),
+            "token" => "made-up".to_owned(),
+            "name" if path.contains("secrets") => SECRET.to_owned(),
+            "build" => "0".to_owned(),
+            "*path" => "css/base.css".to_owned(),
+            _ => panic!("say in Office::thing what {{{name}}} of {path} is, so that the matrix can try it"),
+        }
+    }
+
+    async fn send(
+        &self,
+        request: axum::http::request::Builder,
+        json: bool,
+        credential: &Credential,
+        body: Body,
+    ) -> Visit {
+        let accept = if json { "application/json" } else { "text/html" };
+        // Each from an address of its own: how often one may try is not what is asked here.
+        let peer = Peer((0x0a00_0000 + VISITS.fetch_add(1, Ordering::Relaxed)).to_be_bytes().into());
+        let request = request.header(header::ACCEPT, accept).header("sec-fetch-site", "same-origin").extension(peer);
+        let request = match credential {
+            Credential::Nothing => request,
+            Credential::Bearer(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            Credential::Cookie(session) => with_session(request, session),
+            Credential::Session(session) => with_session(request, &self.copied(session).await),
+        };
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = response.status();
+        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (location, kind) = (text(header::LOCATION).to_owned(), text(header::CONTENT_TYPE).to_owned());
+        let body = if kind == "text/event-stream" {
+            response
+                .into_body()
+                .into_data_stream()
+                .next()
+                .await
+                .map(|piece| piece.unwrap().to_vec())
+                .unwrap_or_default()
+        } else {
+            axum::body::to_bytes(response.into_body(), 10_000_000).await.unwrap().to_vec()
+        };
+        Visit { status, body: String::from_utf8_lossy(&body).into_owned(), location }
+    }
+
+    /// A session like this one, whatever columns sessions have.
+    async fn copied(&self, session: &str) -> String {
+        let mut superuser = self.db.superuser().await;
+        let copy = Token::generate();
+        superuser.execute("CREATE TEMP TABLE copied AS SELECT * FROM control.sessions WITH NO DATA").await.unwrap();
+        sqlx::query("INSERT INTO copied SELECT * FROM control.kept WHERE token_hash = $1")
+            .bind(TokenHash::of(session).as_bytes())
+            .execute(&mut superuser)
+            .await
+            .unwrap();
+        let changed = sqlx::query("UPDATE copied SET id = gen_random_uuid(), token_hash = $1")
+            .bind(copy.hash().as_bytes())
+            .execute(&mut superuser)
+            .await
+            .unwrap();
+        assert_eq!(changed.rows_affected(), 1, "the session to copy is there");
+        superuser.execute("INSERT INTO control.sessions SELECT * FROM copied").await.unwrap();
+        copy.reveal().to_owned()
+    }
+}
+
+fn with_session(request: axum::http::request::Builder, session: &str) -> axum::http::request::Builder {
+    request.header(header::COOKIE, format!("aegis_session={session}")).header(csrf::HEADER, csrf::token(session))
+}
+
+/// One of each, marked as Acme's.
+async fn things(app: &App, acme: &Tenant) -> Things {
+    let db = app.tenants.open(acme).await.unwrap();
+    let text = format!("# {MARK}\n\nThe {MARK} sings at dawn and is fed at nine.");
+    let upload =
+        Upload { file_name: format!("{MARK}.md"), bytes: bytes::Bytes::from(text).into(), by: Actor::Operator };
+    let added = app.knowledge.add(&db, upload).await.unwrap();
+    let document = added.document.id;
+    while !app.knowledge.document(&db, document).await.unwrap().unwrap().status.is_final() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    app.secrets.set(&db, SECRET.parse().unwrap(), SecretText::new("seeds".to_owned()), By::operator()).await.unwrap();
+    let passage = app.knowledge.passages(&db, document).await.unwrap()[0].id;
+    let ask = Ask {
+        agent: "atlas".to_owned(),
+        question: format!("When is the {MARK} fed?"),
+        conversation: None,
+        actor: Actor::Operator,
+        user: None,
+    };
+    let mut run = app.agents.ask(&db, ask).await.unwrap();
+    while run.events.next().await.is_some() {}
+    Things {
+        conversation: run.conversation.0,
+        document: document.0,
+        passage: passage.0,
+        run: run.id,
+        member: UserId(NOTHING),
+        session: NOTHING,
+        invitation: NOTHING,
+    }
+}

@@ -1,0 +1,39 @@
+//! The API against everything that its own description allows, and much that it does not: schemathesis makes the
+//! requests, as a signed-in owner. Nothing may break, and every answer must be as described.
+
+use std::{path::Path, process::Command};
+
+use aegis::http::csrf;
+
+use crate::{appliance::Appliance, without_script::sign_in};
+
+const PASSWORD: &str = "correct horse battery";
+/// Enough to find what breaks, and done in a minute.
+const EXAMPLES: &str = "12";
+
+#[test]
+fn no_request_that_can_be_made_of_the_description_breaks_the_appliance() {
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/schemathesis");
+    assert!(tool.join("schemathesis").is_dir(), "schemathesis is not installed: run tests/run, which does it");
+    let mut aegis = Appliance::without_models();
+    aegis.serve();
+    aegis.with_owner("jo@acme.example", PASSWORD);
+    let session = sign_in(&aegis, "jo@acme.example", PASSWORD);
+
+    let report = Command::new("python3")
+        .env("PYTHONPATH", &tool)
+        .current_dir(aegis.home())
+        .args(["-m", "schemathesis.cli", "--no-color", "run", &format!("{}/api/openapi.json", aegis.url())])
+        .args(["--header", &format!("Cookie: aegis_session={session}")])
+        .args(["--header", &format!("{}: {}", csrf::HEADER, csrf::token(&session))])
+        .args(["--phases", "coverage,fuzzing,stateful", "--max-examples", EXAMPLES, "--generation-deterministic"])
+        .args(["--continue-on-failure", "--request-timeout", "30"])
+        // A header that is wrong on purpose is still a session; who may use what is the matrix's to try.
+        .args(["--exclude-checks", "ignored_auth,unsupported_method,positive_data_acceptance,negative_data_rejection"])
+        .output()
+        .expect("python3 runs");
+    let said = String::from_utf8_lossy(&report.stdout);
+    assert!(report.status.success(), "{said}\n{}", String::from_utf8_lossy(&report.stderr));
+    println!("{}", said.lines().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n"));
+    assert!(!aegis.log().contains("a fault of ours"), "{}", aegis.log());
+}
