@@ -3,6 +3,7 @@
 
 mod accounts;
 mod agents;
+mod air_gap;
 mod appliance;
 mod audit;
 mod browser;

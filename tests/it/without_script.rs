@@ -11,7 +11,7 @@ use std::{
 use crate::appliance::Appliance;
 
 /// What remembers cookies and follows where it is sent, as a browser does.
-struct Visitor {
+pub struct Visitor {
     host: String,
     cookies: BTreeMap<String, String>,
 }
@@ -27,10 +27,10 @@ pub fn sign_in(aegis: &Appliance, email: &str, password: &str) -> String {
 }
 
 /// A page as it came.
-struct Page {
-    status: u16,
-    path: String,
-    html: String,
+pub struct Page {
+    pub status: u16,
+    pub path: String,
+    pub html: String,
 }
 
 impl Page {
@@ -45,16 +45,16 @@ impl Page {
 }
 
 impl Visitor {
-    fn of(aegis: &Appliance) -> Self {
+    pub fn of(aegis: &Appliance) -> Self {
         Self { host: aegis.url().trim_start_matches("http://").to_owned(), cookies: BTreeMap::new() }
     }
 
-    fn get(&mut self, path: &str) -> Page {
+    pub fn get(&mut self, path: &str) -> Page {
         self.request("GET", path, "", &[])
     }
 
     /// Sends a form as a browser does, with the token of `page`.
-    fn submit(&mut self, page: &Page, path: &str, fields: &[(&str, &str)]) -> Page {
+    pub fn submit(&mut self, page: &Page, path: &str, fields: &[(&str, &str)]) -> Page {
         let csrf = page.csrf();
         let mut body = format!("csrf={csrf}");
         for (name, value) in fields {
@@ -69,7 +69,7 @@ impl Visitor {
     }
 
     /// Sends files with the token of `page`.
-    fn upload(&mut self, page: &Page, path: &str, files: &[(&str, &[u8])]) -> Page {
+    pub fn upload(&mut self, page: &Page, path: &str, files: &[(&str, &[u8])]) -> Page {
         let csrf = page.csrf();
         let mut body = format!("--B\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\n{csrf}\r\n").into_bytes();
         for (name, bytes) in files {

@@ -1,8 +1,10 @@
 //! The way out as its operator sees it: the list, the doctor, the log and the audit.
 
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
-use crate::{appliance::Appliance, ollama_stand_in::StandIn};
+use crate::{appliance::Appliance, ollama_stand_in::StandIn, without_script::Visitor};
 
 const ALLOW: &str = "[models]\nchain = []\n[egress]\nallow = [\"api.example.org\", \"*.example.net:8443\"]\n";
 
@@ -72,4 +74,33 @@ async fn each_request_to_a_model_stands_in_the_tenants_audit_log_with_its_run() 
     let told = findings["findings"].as_array().unwrap().iter().find(|finding| finding["part"] == "egress").unwrap();
     let detail = format!("nothing may be reached but {} (models.ollama.url)", ollama.url());
     assert_eq!((&told["state"], &told["detail"]), (&json!("ok"), &json!(detail)));
+}
+
+/// LiteLLM (CVE-2024-6587) took the provider's address from the request, and sent the key there.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_cannot_choose_which_server_is_asked() {
+    let ollama = StandIn::start().await;
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let trapped = format!("http://{}/", trap.local_addr().unwrap());
+    let settings = format!("[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = \"{}\"\n", ollama.url());
+    tokio::task::spawn_blocking(move || {
+        let mut aegis = Appliance::new(&settings);
+        aegis.serve();
+        aegis.with_owner("jo@acme.example", "correct horse battery");
+        let mut visitor = Visitor::of(&aegis);
+        let door = visitor.get("/sign-in");
+        visitor.submit(&door, "/sign-in", &[("email", "jo@acme.example"), ("password", "correct horse battery")]);
+        let chat = visitor.get("/chat");
+        let mut fields = vec![("question", "How long is parental leave?")];
+        for name in ["api_base", "base_url", "url", "endpoint", "model", "host", "proxy"] {
+            fields.push((name, &trapped));
+        }
+        let answer = visitor.submit(&chat, "/chat", &fields);
+        assert!(answer.path.starts_with("/chat"), "{}", answer.path);
+    })
+    .await
+    .unwrap();
+    assert!(!ollama.chats().is_empty(), "the configured server was asked");
+    assert!(trap.accept().is_err(), "the server of the request was asked");
 }

@@ -1,4 +1,6 @@
-//! Which addresses are reached, whatever their names say and whoever holds the client.
+//! Which addresses are reached, whatever their names say and whoever holds the client. Other products let themselves be
+//! led inside by a second reading of the address (Open WebUI CVE-2026-45400) or by a redirect (-45401; Dify
+//! CVE-2025-56520).
 
 use std::net::IpAddr;
 
