@@ -5,6 +5,7 @@ use std::{fmt, os::unix::fs::PermissionsExt, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::wiring::App;
+use crate::vault::keyring::Protection;
 
 /// How a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,7 @@ impl fmt::Display for Finding {
 /// Examines a running appliance.
 pub async fn examine(app: &App) -> Vec<Finding> {
     let mut findings = vec![database(app).await, disk(&app.config.data_dir), permissions(&app.config.data_dir)];
+    findings.push(keys(app).await);
     findings.push(egress(app));
     findings.push(embedding(app).await);
     findings.extend(chat_models(app).await);
@@ -118,6 +120,26 @@ fn permissions(data_dir: &Path) -> Finding {
             let remedy = format!("chmod go= {}", path.display());
             Finding::broken("permissions", format!("others may use {}", path.display()), remedy)
         }
+    }
+}
+
+/// What secrets are sealed with.
+async fn keys(app: &App) -> Finding {
+    let keys = app.secrets.keys().await;
+    let protection = match keys.protection {
+        Protection::File => "the key file is readable to its owner without a passphrase",
+        Protection::Passphrase => "the key file is protected by a passphrase",
+    };
+    match (keys.previous.is_empty(), keys.protection, &app.config.vault.passphrase) {
+        (false, ..) => Finding::warning(
+            "keys",
+            format!("{protection}; a rotation is not finished"),
+            "aegis key rotate --appliance",
+        ),
+        (true, Protection::File, Some(_)) => {
+            Finding::warning("keys", format!("{protection}, although one is configured"), "aegis key protect")
+        }
+        (true, ..) => Finding::ok("keys", protection),
     }
 }
 

@@ -275,7 +275,8 @@ impl From<QueryRejection> for Error {
 
 impl From<PathRejection> for Error {
     fn from(rejection: PathRejection) -> Self {
-        Self::new(Kind::NotFound, "There is no page at this address").because(rejection)
+        let why = without_values(&rejection.body_text());
+        Self::new(Kind::NotFound, "There is no page at this address").because(why)
     }
 }
 

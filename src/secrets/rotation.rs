@@ -154,6 +154,11 @@ impl Secrets {
         Ok(KeyStatus { overview, tenants, not_resealed })
     }
 
+    /// What can be told about the key file, without looking at the tenants.
+    pub async fn keys(&self) -> Overview {
+        self.keyring.overview().await
+    }
+
     /// Protects the key file by a passphrase, or by its permissions alone.
     ///
     /// # Errors

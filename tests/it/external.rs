@@ -25,14 +25,14 @@ use crate::harness::{database::settings, server::program};
 const NOBODY: u32 = 65534;
 
 /// Somebody else's PostgreSQL. It ends with the thread that started it, which is its test's.
-struct Stranger {
+pub(crate) struct Stranger {
     process: Child,
     port: u16,
     _directory: TempDir,
 }
 
 impl Stranger {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("aegis-test-external-").tempdir().unwrap();
         let data = directory.path().join("data");
         let password = directory.path().join("password");
@@ -67,17 +67,17 @@ impl Stranger {
     }
 
     /// A session as the stranger's superuser.
-    async fn session(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
+    pub(crate) async fn session(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
         self.url("postgres", "root-of-the-stranger", database).parse::<PgConnectOptions>()?.connect().await
     }
 
-    fn url(&self, user: &str, password: &str, database: &str) -> String {
+    pub(crate) fn url(&self, user: &str, password: &str, database: &str) -> String {
         format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// A database of its own for an appliance, as a hoster gives one: its owner may make roles and is no superuser,
     /// and pgvector is installed for it.
-    async fn rent(&self, name: &str) -> String {
+    pub(crate) async fn rent(&self, name: &str) -> String {
         let url = self.rent_without_extensions(name).await;
         let mut superuser = self.session(name).await.unwrap();
         let prepare =

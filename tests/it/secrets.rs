@@ -1,6 +1,8 @@
 //! Secrets: encrypted at rest, used by programs only, under keys that are rotated while everything runs.
 
+mod canary;
 mod command;
+mod exploited;
 mod pages;
 mod rotation;
 

@@ -6,6 +6,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use subtle::ConstantTimeEq as _;
 
 use super::{Answer, App, open};
 use crate::{
@@ -72,7 +73,9 @@ pub(super) async fn protect_key(State(app): State<App>, Json(protect): Json<Prot
                 .into());
         }
     };
-    let as_configured = configured.and_then(|secret| secret.read().ok()).is_some_and(|text| text == passphrase);
+    let as_configured = configured
+        .and_then(|secret| secret.read().ok())
+        .is_some_and(|text| text.as_bytes().ct_eq(passphrase.as_bytes()).into());
     let protection = app.secrets.protect(Some(Passphrase::chosen(passphrase)?)).await?;
     Ok(protected(protection, as_configured))
 }
