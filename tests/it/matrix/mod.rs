@@ -5,7 +5,7 @@ mod office;
 
 use axum::http::StatusCode;
 
-use self::office::{Office, Route, Visit};
+use self::office::{NARROW, Office, Route, Visit};
 use aegis::accounts::{Permission, Role};
 
 /// What only Acme's own people may ever read: it stands in every name, title and text of Acme.
@@ -32,6 +32,20 @@ async fn no_route_lets_anybody_in_whom_it_should_not() {
                 wrong.push(format!("{route} answered {} to a {role}, whom it is not for", visit.status));
             }
         }
+        for role in Role::ALL.into_iter().filter(|role| !route.allows_programs_of(*role)) {
+            tried += 1;
+            let visit = office.visit(route, &office.program(role)).await;
+            if visit.status != StatusCode::FORBIDDEN {
+                wrong.push(format!("{route} answered {} to a program of a {role}: {}", visit.status, visit.body));
+            }
+        }
+        if !route.allows_with_only(NARROW) {
+            tried += 1;
+            let visit = office.visit(route, &office.narrow_program()).await;
+            if visit.status != StatusCode::FORBIDDEN {
+                wrong.push(format!("{route} answered {} to a token that carries only {NARROW}", visit.status));
+            }
+        }
         tried += 1;
         let foreign = office.visit(route, &office.foreign_owner()).await;
         wrong.extend(foreign_fault(route, &foreign));
@@ -46,9 +60,11 @@ async fn every_route_lets_in_whom_it_is_for_and_none_breaks_on_an_empty_request(
     let office = Office::open().await;
     let (mut tried, mut wrong) = (0, Vec::new());
     for route in &office.routes {
-        for role in Role::ALL.into_iter().filter(|role| route.allows(*role)) {
+        let people = Role::ALL.into_iter().filter(|role| route.allows(*role)).map(|role| office.colleague(role));
+        let programs = Role::ALL.into_iter().filter(|role| route.allows_programs_of(*role));
+        for visitor in people.chain(programs.map(|role| office.program(role))) {
             tried += 1;
-            let visit = office.visit(route, &office.colleague(role)).await;
+            let (visit, role) = (office.visit(route, &visitor).await, visitor.name);
             let shut_out = matches!(visit.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
             if visit.status.is_server_error() || shut_out || (visit.leads_to_sign_in() && !route.path.contains("sign-"))
             {

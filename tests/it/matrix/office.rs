@@ -2,11 +2,16 @@
 
 use std::{
     fmt::{self, Write as _},
+    net::{IpAddr, Ipv4Addr},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use aegis::{
-    accounts::{self, Password, Role, http::Access},
+    accounts::{
+        self, Password, Permission, Role, User,
+        http::Access,
+        tokens::{Lifetime, Made, NewToken},
+    },
     agents::Ask,
     app::{readiness::Parts, routes, table::Declared, wiring::App},
     audit::Actor,
@@ -33,8 +38,9 @@ use super::MARK;
 use crate::{appliance::AEGIS, harness::TestDb};
 
 const SECRET: &str = "birdfeed.token";
-static VISITS: AtomicU32 = AtomicU32::new(0);
 const PASSWORD: &str = "the birds of Acme sing";
+/// What the narrow token carries.
+pub const NARROW: Permission = Permission::KnowledgeRead;
 /// An id that belongs to nothing.
 const NOTHING: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 
@@ -44,11 +50,21 @@ pub struct Office {
     router: Router,
     acme: Tenant,
     things: Things,
-    people: Vec<(Role, UserId, String)>,
+    people: Vec<Colleague>,
+    narrow: String,
     foreigner: String,
     shut_out: Vec<(&'static str, Credential)>,
+    visits: AtomicU32,
     db: TestDb,
     _home: TempDir,
+}
+
+/// Somebody of Acme.
+struct Colleague {
+    role: Role,
+    session: String,
+    /// An API token with every scope that the role carries.
+    token: String,
 }
 
 /// A route with what the tests ask of it.
@@ -65,6 +81,7 @@ struct Things {
     passage: Uuid,
     run: RunId,
     member: UserId,
+    token: Uuid,
     session: Uuid,
     invitation: Uuid,
 }
@@ -87,6 +104,14 @@ enum Credential {
     Bearer(String),
 }
 
+/// What a case of being shut out is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Only {
+    Neither,
+    Sessions,
+    Tokens,
+}
+
 /// What came of it.
 pub struct Visit {
     pub status: StatusCode,
@@ -95,6 +120,16 @@ pub struct Visit {
 }
 
 impl Route {
+    /// Whether an API token with every scope, of a person of this role, may come in.
+    pub fn allows_programs_of(&self, role: Role) -> bool {
+        self.access != Access::InPerson && self.allows(role)
+    }
+
+    /// Whether an API token may come in that carries this permission and no other.
+    pub fn allows_with_only(&self, permission: Permission) -> bool {
+        matches!(self.access, Access::Open | Access::SignedIn) || self.access == Access::Needs(permission)
+    }
+
     /// Whether a person of this role, who is no operator, may come in.
     pub fn allows(&self, role: Role) -> bool {
         match self.access {
@@ -150,16 +185,24 @@ impl Office {
             things: things(&app, &acme).await,
             acme,
             people: Vec::new(),
+            narrow: String::new(),
             foreigner: String::new(),
             shut_out: Vec::new(),
+            visits: AtomicU32::new(1),
             db,
             _home: home,
         };
         for role in Role::ALL {
             let (user, session) = office.person(&app, &format!("{role}@acme.example"), role).await;
-            office.people.push((role, user, session));
+            let scopes = Permission::ALL.into_iter().filter(|permission| role.may(*permission)).collect();
+            let token = office.token(&app, &user, role, scopes).await;
+            office.people.push(Colleague { role, session, token: token.secret });
         }
-        office.things.member = office.person(&app, "second@acme.example", Role::Member).await.0;
+        let owner = office.person(&app, "narrow@acme.example", Role::Owner).await.0;
+        office.narrow = office.token(&app, &owner, Role::Owner, vec![NARROW]).await.secret;
+        let second = office.person(&app, "second@acme.example", Role::Member).await.0;
+        office.things.member = second.id;
+        office.things.token = office.token(&app, &second, Role::Member, vec![NARROW]).await.token.id.0;
         let mut superuser = office.db.superuser().await;
         let session = sqlx::query_scalar("SELECT id FROM control.sessions WHERE user_id = $1");
         office.things.session = session.bind(office.things.member.0).fetch_one(&mut superuser).await.unwrap();
@@ -189,8 +232,22 @@ impl Office {
 
     /// Somebody of Acme.
     pub fn colleague(&self, role: Role) -> Visitor {
-        let (_, _, session) = self.people.iter().find(|(theirs, _, _)| *theirs == role).unwrap();
-        Visitor { name: role.name(), credential: Credential::Session(session.clone()) }
+        let session = self.person_of(role).session.clone();
+        Visitor { name: role.name(), credential: Credential::Session(session) }
+    }
+
+    /// A program of somebody of Acme, with every scope that there is for them.
+    pub fn program(&self, role: Role) -> Visitor {
+        Visitor { name: role.name(), credential: Credential::Bearer(self.person_of(role).token.clone()) }
+    }
+
+    /// A program of an owner that carries [`NARROW`] alone.
+    pub fn narrow_program(&self) -> Visitor {
+        Visitor { name: "an owner's narrow token", credential: Credential::Bearer(self.narrow.clone()) }
+    }
+
+    fn person_of(&self, role: Role) -> &Colleague {
+        self.people.iter().find(|colleague| colleague.role == role).unwrap()
     }
 
     /// The owner of Beta.
@@ -234,21 +291,28 @@ impl Office {
         .unwrap();
         let mut print = String::new();
         for (schema, table) in tables {
-            let sum =
-                format!("SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {schema}.{table} t");
+            // When a token was last used is no change.
+            let row = if table == "api_tokens" { "t.id::text" } else { "t::text" };
+            let all = format!("string_agg({row}, '|' ORDER BY {row})");
+            let sum = format!("SELECT md5(coalesce({all}, '')) FROM {schema}.{table} t");
             let sum: String = sqlx::query_scalar(sqlx::AssertSqlSafe(sum)).fetch_one(&mut superuser).await.unwrap();
             let _ = writeln!(print, "{schema}.{table} {sum}");
         }
         print
     }
 
-    async fn person(&self, app: &App, email: &str, role: Role) -> (UserId, String) {
+    async fn token(&self, app: &App, owner: &User, role: Role, scopes: Vec<Permission>) -> Made {
+        let new = NewToken { name: format!("{MARK} {role}"), scopes, lifetime: Lifetime::Days(30) };
+        app.accounts.create_token(owner, &self.acme, role, new, Actor::Operator).await.unwrap()
+    }
+
+    async fn person(&self, app: &App, email: &str, role: Role) -> (User, String) {
         let email = email.parse().unwrap();
         let password = || Password::chosen(PASSWORD).unwrap();
         let name = format!("{MARK} {role}");
         let user = app.accounts.create_user(&email, &name, password(), &self.acme, role).await.unwrap();
         let session = app.accounts.sign_in(&email, password(), &<_>::default()).await.unwrap();
-        (user.id, session.token)
+        (user, session.token)
     }
 
     /// People with a session that was good once.
@@ -257,20 +321,38 @@ impl Office {
         let cases = [
             (
                 "somebody suspended in the organisation",
+                Only::Neither,
                 "UPDATE control.memberships SET suspended_at = now() WHERE user_id = $1",
             ),
-            ("somebody suspended everywhere", "UPDATE control.users SET suspended_at = now() WHERE id = $1"),
-            ("somebody who was removed", "DELETE FROM control.memberships WHERE user_id = $1"),
+            (
+                "somebody suspended everywhere",
+                Only::Neither,
+                "UPDATE control.users SET suspended_at = now() WHERE id = $1",
+            ),
+            ("somebody who was removed", Only::Neither, "DELETE FROM control.memberships WHERE user_id = $1"),
             (
                 "an expired session",
+                Only::Sessions,
                 "UPDATE control.sessions SET expires_at = '2026-05-01T11:59:59Z' WHERE user_id = $1",
             ),
-            ("an idle session", "UPDATE control.sessions SET last_seen_at = '2026-01-01T00:00:00Z' WHERE user_id = $1"),
+            (
+                "an idle session",
+                Only::Sessions,
+                "UPDATE control.sessions SET last_seen_at = '2026-01-01T00:00:00Z' WHERE user_id = $1",
+            ),
+            (
+                "an expired API token",
+                Only::Tokens,
+                "UPDATE control.api_tokens SET expires_at = '2026-05-01T11:59:59Z' WHERE user_id = $1",
+            ),
+            ("a revoked API token", Only::Tokens, "DELETE FROM control.api_tokens WHERE user_id = $1"),
         ];
-        for (number, (name, shut)) in cases.into_iter().enumerate() {
+        for (number, (name, of_tokens, shut)) in cases.into_iter().enumerate() {
             let (user, session) = self.person(app, &format!("out{number}@acme.example"), Role::Owner).await;
-            sqlx::query(shut).bind(user.0).execute(&mut superuser).await.unwrap();
-            self.shut_out.push((name, Credential::Cookie(session)));
+            let token = self.token(app, &user, Role::Owner, Permission::ALL.to_vec()).await.secret;
+            sqlx::query(shut).bind(user.id.0).execute(&mut superuser).await.unwrap();
+            self.shut_out.extend((of_tokens != Only::Tokens).then_some((name, Credential::Cookie(session))));
+            self.shut_out.extend((of_tokens != Only::Sessions).then_some((name, Credential::Bearer(token))));
         }
     }
 
@@ -294,10 +376,10 @@ impl Office {
             "passage" => self.things.passage.to_string(),
             "run" => self.things.run.to_string(),
             "user" | "member" => self.things.member.to_string(),
+            "token" if path.contains("tokens") => self.things.token.to_string(),
+            "token" => "made-up".to_owned(),
             "session" => self.things.session.to_string(),
             "invitation" => self.things.invitation.to_string(),
-            "token" if path.contains("tokens") => NOTHING.to_string(),
-            "token" => "made-up".to_owned(),
             "name" if path.contains("secrets") => SECRET.to_owned(),
             "build" => "0".to_owned(),
             "*path" => "css/base.css".to_owned(),
@@ -313,8 +395,9 @@ impl Office {
         body: Body,
     ) -> Visit {
         let accept = if json { "application/json" } else { "text/html" };
-        // Each from an address of its own: how often one may try is not what is asked here.
-        let peer = Peer((0x0a00_0000 + VISITS.fetch_add(1, Ordering::Relaxed)).to_be_bytes().into());
+        // Each from an address of its own, or the throttle would answer for the guard.
+        let number = self.visits.fetch_add(1, Ordering::Relaxed);
+        let peer = Peer(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number)));
         let request = request.header(header::ACCEPT, accept).header("sec-fetch-site", "same-origin").extension(peer);
         let request = match credential {
             Credential::Nothing => request,
@@ -393,6 +476,7 @@ async fn things(app: &App, acme: &Tenant) -> Things {
         passage: passage.0,
         run: run.id,
         member: UserId(NOTHING),
+        token: NOTHING,
         session: NOTHING,
         invitation: NOTHING,
     }
