@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod doctor;
+mod egress_api;
 mod egress_journal;
 pub mod lifecycle;
 pub mod logging;

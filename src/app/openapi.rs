@@ -13,7 +13,7 @@ use utoipa::{
     },
 };
 
-use super::table::Declared;
+use super::{egress_api::EgressApi, table::Declared};
 use crate::{
     accounts::http::{Access, SessionApi, tokens::TokensApi},
     agents::http::ChatApi,
@@ -30,6 +30,7 @@ fn parts() -> Vec<utoipa::openapi::OpenApi> {
         ChatApi::openapi(),
         KnowledgeApi::openapi(),
         SecretsApi::openapi(),
+        EgressApi::openapi(),
     ]
 }
 

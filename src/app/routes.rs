@@ -4,7 +4,7 @@ use axum::{Router, extract::FromRef, http::Method, routing::get};
 use std::sync::Arc;
 
 use super::{
-    openapi,
+    egress_api, openapi,
     readiness::Parts,
     table::{Declared, Table},
     wiring::App,
@@ -15,6 +15,7 @@ use crate::{
         http::{self as accounts, Access, AccountsState, tokens},
     },
     agents::http::{self as agents, ChatState},
+    egress::Egress,
     http::{
         assets::show_asset,
         health::{Ready, show_health, show_readiness},
@@ -46,7 +47,7 @@ pub fn declared(app: &App) -> Vec<Declared> {
 }
 
 fn table(state: WebState) -> Table<WebState> {
-    use Access::{InPerson, Needs, Open, SignedIn};
+    use Access::{InPerson, Needs, Open, Operator, SignedIn};
     use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, SecretsManage};
     Table::new(state)
         // Open to everybody
@@ -102,6 +103,8 @@ fn table(state: WebState) -> Table<WebState> {
         .get("/api/secrets", Needs(SecretsManage), secrets::list_secrets)
         .post("/api/secrets", Needs(SecretsManage), secrets::set_secret)
         .delete("/api/secrets/{name}", Needs(SecretsManage), secrets::delete_secret)
+        // The appliance
+        .get("/api/egress", Operator, egress_api::list_allowed)
 }
 
 /// What the handlers take out of the router's state.
@@ -135,6 +138,12 @@ impl FromRef<WebState> for KnowledgeState {
 impl FromRef<WebState> for SecretsState {
     fn from_ref(state: &WebState) -> Self {
         Self { secrets: state.app.secrets.clone(), clock: state.app.clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for Egress {
+    fn from_ref(state: &WebState) -> Self {
+        state.app.egress.clone()
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Refusal, Surroundings, Url, origin, parse};
 use crate::{
@@ -84,7 +85,7 @@ pub(super) fn of_providers(config: &Config) -> Result<Vec<Grant>> {
 }
 
 /// One thing that may be reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Allowed {
     /// `api.example.org`, `*.example.org`, `http://127.0.0.1:11434`.
     pub address: String,

@@ -9,7 +9,7 @@
 //! | address allowed, checked after resolution | yes | yes: the client itself can reach nothing but the origin it was asked for |
 //! | redirects | to allowed hosts, each a new attempt, only GET and HEAD, without headers and body | within the origin |
 //! | time | `[egress] timeout_seconds` | the same; for a provider of one's own network its settings, and an hour at most |
-//! | size of the answer | `[egress] max_response_mib` | whoever reads it bounds it, with [`read_bounded`] or alone |
+//! | size of the answer | `[egress] max_response_mib` | whoever reads it bounds it: [`read_bounded`] for whole answers, a line at a time for streams |
 //! | logged: purpose, tenant, host, port, outcome, duration | yes | yes |
 //! | logged: status and bytes | yes | as far as the holder of the [`Outbound`] says |
 //!

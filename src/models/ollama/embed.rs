@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use ollama_rs::generation::{
-    embeddings::request::GenerateEmbeddingsRequest,
+    embeddings::{GenerateEmbeddingsResponse, request::GenerateEmbeddingsRequest},
     parameters::{KeepAlive, TimeUnit},
 };
 
@@ -66,8 +66,9 @@ impl OllamaEmbedding {
         let wanted = texts.len();
         let request = GenerateEmbeddingsRequest::new(self.model.clone(), texts.into())
             .keep_alive(KeepAlive::Until { time: KEEP_ALIVE_MINUTES, unit: TimeUnit::Minutes });
-        let call = |library: ollama_rs::Ollama| async move { library.generate_embeddings(request).await };
-        let answered = self.server.library("embedding", &self.model, self.server.load_timeout, call).await?;
+        let limit = self.server.load_timeout;
+        let answered: GenerateEmbeddingsResponse =
+            self.server.call("embedding", "api/embed", &request, &self.model, limit).await?;
         let mut vectors = answered.embeddings;
         let length = *self.known.dimensions.get_or_init(|| vectors.first().map_or(0, Vec::len));
         if vectors.len() != wanted || vectors.iter().any(|vector| vector.len() != length || vector.is_empty()) {

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use ollama_rs::error::OllamaError;
 use serde_json::Value;
 
 use super::Server;
@@ -94,15 +93,6 @@ impl Server {
             Failure::TimedOut => ModelError::TimedOut { after },
             other => ModelError::Server { message: other.to_string() },
         }
-    }
-}
-
-/// A failure of a call that ollama-rs made, which keeps the body of a refusal but not its status.
-pub(super) fn library_failure(model: &str, error: OllamaError) -> ModelError {
-    match error {
-        OllamaError::Other(body) => refusal(About::model(model), None, None, &body),
-        OllamaError::InternalError(error) => refusal(About::model(model), None, None, &error.message),
-        other => ModelError::Server { message: format!("{other}: this is not what Ollama answers") },
     }
 }
 

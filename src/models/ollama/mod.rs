@@ -1,8 +1,8 @@
 //! Ollama: chat and embedding models of the server in `[models.ollama]`.
 //!
-//! The requests and answers are ollama-rs's types and, where they do, its calls. Chat is sent by ourselves
-//! with these types, because ollama-rs 0.3.6 prints errors that come in mid-stream to standard error and goes
-//! on, drops a chunk that ends inside a character, and loses the status of a refusal (`generation/chat/mod.rs`).
+//! The requests and answers are ollama-rs's types. They are sent by ourselves, because ollama-rs 0.3.6 reads answers of
+//! any size, loses the status of a refusal, and in a chat prints errors that come in mid-stream to standard error
+//! and goes on, and drops a chunk that ends inside a character (`generation/chat/mod.rs`).
 
 mod chat;
 mod context;
@@ -12,7 +12,7 @@ mod show;
 
 use std::{sync::Arc, time::Duration};
 
-use ollama_rs::error::OllamaError;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     config,
@@ -23,9 +23,13 @@ use crate::{
 
 pub use chat::OllamaChat;
 pub use embed::OllamaEmbedding;
+use failure::About;
 
 /// How long the server keeps a model in memory after an answer.
 const KEEP_ALIVE_MINUTES: u64 = 30;
+
+/// The largest answer that is read in one piece: embeddings of a batch are a few MiB.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// One Ollama server. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,36 +70,35 @@ impl Server {
         self.egress.client_for(purpose, &self.base).map_err(|error| ModelError::Server { message: error.to_string() })
     }
 
-    /// Does `call` with ollama-rs over the guarded client, within `limit`. ollama-rs keeps the size of an answer and the
-    /// status of a refusal to itself, so that they are missing from the log.
-    async fn library<Answer, Calling>(
+    /// Asks what is answered in one piece, within `limit`.
+    async fn call<Answer: DeserializeOwned>(
         &self,
         purpose: &'static str,
+        path: &str,
+        body: &(impl Serialize + Sync),
         model: &str,
         limit: Duration,
-        call: impl FnOnce(ollama_rs::Ollama) -> Calling,
-    ) -> Result<Answer, ModelError>
-    where
-        Calling: Future<Output = Result<Answer, OllamaError>> + Send,
-    {
+    ) -> Result<Answer, ModelError> {
         let mut outbound = self.outbound(purpose)?;
-        let library =
-            ollama_rs::Ollama::builder().url(Url::clone(&self.base)).reqwest_client(outbound.client()).build();
-        match tokio::time::timeout(limit, call(library)).await {
-            Ok(Ok(answer)) => {
-                outbound.answered(Some(200));
-                Ok(answer)
-            }
-            Ok(Err(OllamaError::ReqwestError(error))) => Err(self.unanswered(&mut outbound, error, limit)),
-            Ok(Err(error)) => {
-                outbound.answered(None);
-                Err(failure::library_failure(model, error))
-            }
-            Err(_) => {
-                outbound.failed(&Failure::TimedOut);
-                Err(ModelError::TimedOut { after: limit })
-            }
+        let request = outbound.post(self.url(path)?).json(body);
+        let asked = async {
+            let response = request.send().await?;
+            outbound.answered(Some(response.status().as_u16()));
+            let status = response.status();
+            let body = egress::read_bounded(response, LARGEST_ANSWER).await?;
+            outbound.received(body.len());
+            Ok((status, body))
+        };
+        let asked = tokio::time::timeout(limit, asked).await.unwrap_or(Err(Failure::TimedOut));
+        let (status, body) = asked.map_err(|failure| self.unanswered(&mut outbound, failure, limit))?;
+        if !status.is_success() {
+            let body = String::from_utf8_lossy(&body);
+            return Err(failure::refusal(About::model(model), Some(status.as_u16()), None, &body));
         }
+        serde_json::from_slice(&body).map_err(|error| {
+            tracing::debug!(%error, "Ollama's answer cannot be read");
+            ModelError::Server { message: "its answer cannot be understood; is this an Ollama server?".to_owned() }
+        })
     }
 
     fn url(&self, path: &str) -> Result<Url, ModelError> {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ollama_rs::models::ModelInfo;
+use serde_json::json;
 
 use super::Server;
 use crate::models::chat::{Capabilities, ModelError};
@@ -52,9 +53,8 @@ impl Kept {
 
 impl Server {
     async fn show(&self, model: &str) -> Result<Shown, ModelError> {
-        let name = model.to_owned();
-        let call = |library: ollama_rs::Ollama| async move { library.show_model_info(name).await };
-        let info = self.library("model details", model, TIMEOUT, call).await?;
+        let body = json!({ "model": model });
+        let info: ModelInfo = self.call("model details", "api/show", &body, model, TIMEOUT).await?;
         Ok(self.understand(&info))
     }
 

@@ -55,7 +55,8 @@ async fn each_request_to_a_model_stands_in_the_tenants_audit_log_with_its_run() 
     let chats: Vec<_> = requests.iter().filter(|entry| entry["detail"]["purpose"] == "chat").collect();
     assert_eq!(chats.len(), ollama.chats().len(), "{entries:#}");
     assert!(requests.iter().any(|entry| entry["detail"]["purpose"] == "embedding"), "{entries:#}");
-    for chat in chats {
+    assert!(requests.iter().any(|entry| entry["detail"]["purpose"] == "model details"), "{entries:#}");
+    for chat in requests {
         let detail = &chat["detail"];
         assert_eq!(chat["subject"], format!("127.0.0.1:{port}"));
         assert_eq!((&detail["host"], &detail["port"]), (&json!("127.0.0.1"), &json!(port)));

@@ -135,6 +135,7 @@ fn misplaced(path: &str, room: &str, word: &str) -> Option<&'static str> {
             Some("stands only in http/, http.rs and app/")
         }
         "reqwest" | "hickory_resolver" if room != "egress" => Some("stands only in egress/"),
+        "pretended" if room != "egress" => Some("is for tests: it makes other addresses the internet"),
         // `http` accepts connections; nobody but `egress` opens them.
         "TcpStream" | "TcpSocket" | "UdpSocket" | "lookup_host" | "ToSocketAddrs"
             if !["egress", "http"].contains(&room) =>

@@ -7,6 +7,7 @@ use aegis::models::{
     embedding::EmbeddingModel,
     ollama::OllamaEmbedding,
 };
+use axum::body::Body;
 use futures::StreamExt;
 use serde_json::json;
 
@@ -268,6 +269,18 @@ async fn dropping_the_stream_closes_the_connection() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the server was not told to stop");
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_given_up() {
+    let endless =
+        || async { Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 1 << 20]))) };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(endless)).await });
+    let model = OllamaEmbedding::new(server(&ollama_at(&address)), "nomic-embed-text");
+    let error = model.embed_query("x").await.expect_err("there is no end");
+    assert!(matches!(&error, ModelError::Server { message } if message.contains("longer than")), "{error:?}");
 }
 
 #[tokio::test]
