@@ -7,8 +7,15 @@
 use std::{env, fs, path::Path, process};
 
 /// What the sources embed or name; the licence texts and the chat model travel beside the binary.
-const NEEDED: [&str; 6] =
-    ["SHA256SUMS", "postgres.tar.gz", "postgres.sha256", "minilm.onnx", "tokenizer.json", "fonts/inter-latin.woff2"];
+const NEEDED: [&str; 7] = [
+    "SHA256SUMS",
+    "postgres.tar.gz",
+    "postgres.sha256",
+    "minilm.onnx",
+    "tokenizer.json",
+    "fonts/inter-latin.woff2",
+    "leaked-passwords",
+];
 
 fn main() {
     let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".to_owned());
@@ -44,7 +51,7 @@ fn read(pack: &Path, file: &str) -> String {
 fn refuse(why: &str) -> ! {
     println!("cargo:error={why}");
     println!(
-        "cargo:error=run packaging/fetch, then build again: it fetches PostgreSQL, the embedding model and the font"
+        "cargo:error=run packaging/fetch, then build again: it fetches PostgreSQL, the embedding model, the list of leaked passwords and the font"
     );
     process::exit(1);
 }

@@ -4,7 +4,10 @@ mod account;
 mod api;
 mod extract;
 mod guard;
+mod links;
 mod local_path;
+mod members;
+pub mod people_api;
 mod sessions;
 mod setup;
 mod sign_in;
@@ -17,7 +20,12 @@ pub use self::{
     api::{SessionApi, show_session},
     extract::{AccountsState, InTenant},
     guard::{Access, guard, require},
+    links::{accept_invitation, reset_password, show_invitation, show_reset},
     local_path::LocalPath,
+    members::{
+        change_role, invite_by_form, remove_member, resume_member, revoke_invitation_by_form, show_invite, show_member,
+        show_members, suspend_member,
+    },
     sessions::{end_other_sessions, end_session, show_sessions, switch_tenant},
     setup::{complete_setup, show_setup},
     sign_in::{show_sign_in, sign_in, sign_out},

@@ -128,6 +128,10 @@ impl Appliance {
             Serving::AdminOnly => None,
         };
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        if let Some(address) = address {
+            // The system has chosen the port where the configuration says 0.
+            config.server.listen = address.to_string();
+        }
         let postgres = start_postgres(&config).await?;
         let started = async {
             let running = Running::start(config, keyring, listener, postgres.as_ref()).await?;

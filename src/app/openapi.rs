@@ -15,7 +15,7 @@ use utoipa::{
 
 use super::{egress_api::EgressApi, table::Declared};
 use crate::{
-    accounts::http::{Access, SessionApi, tokens::TokensApi},
+    accounts::http::{Access, SessionApi, people_api::PeopleApi, tokens::TokensApi},
     agents::http::ChatApi,
     http::error::Envelope,
     knowledge::http::KnowledgeApi,
@@ -26,6 +26,7 @@ use crate::{
 fn parts() -> Vec<utoipa::openapi::OpenApi> {
     vec![
         SessionApi::openapi(),
+        PeopleApi::openapi(),
         TokensApi::openapi(),
         ChatApi::openapi(),
         KnowledgeApi::openapi(),

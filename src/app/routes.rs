@@ -12,7 +12,7 @@ use super::{
 use crate::{
     accounts::{
         Permission,
-        http::{self as accounts, Access, AccountsState, tokens},
+        http::{self as accounts, Access, AccountsState, people_api, tokens},
     },
     agents::http::{self as agents, ChatState},
     egress::Egress,
@@ -48,7 +48,7 @@ pub fn declared(app: &App) -> Vec<Declared> {
 
 fn table(state: WebState) -> Table<WebState> {
     use Access::{InPerson, Needs, Open, Operator, SignedIn};
-    use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, SecretsManage};
+    use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, MembersRead, SecretsManage};
     Table::new(state)
         // Open to everybody
         .get("/healthz", Open, show_health)
@@ -58,6 +58,10 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/sign-in", Open, accounts::sign_in)
         .get("/setup", Open, accounts::show_setup)
         .post("/setup", Open, accounts::complete_setup)
+        .get("/invitation/{token}", Open, accounts::show_invitation)
+        .post("/invitation/{token}", Open, accounts::accept_invitation)
+        .get("/reset/{token}", Open, accounts::show_reset)
+        .post("/reset/{token}", Open, accounts::reset_password)
         .post("/theme", Open, set_theme)
         // Oneself
         .get("/", SignedIn, agents::show_start)
@@ -70,6 +74,12 @@ fn table(state: WebState) -> Table<WebState> {
         .get("/account/sessions", InPerson, accounts::show_sessions)
         .post("/account/sessions/end-others", InPerson, accounts::end_other_sessions)
         .post("/account/sessions/{session}/end", InPerson, accounts::end_session)
+        .post("/api/session/switch", InPerson, people_api::switch_session)
+        .post("/api/account", InPerson, people_api::update_account)
+        .post("/api/account/password", InPerson, people_api::update_password)
+        .get("/api/account/sessions", InPerson, people_api::list_sessions)
+        .delete("/api/account/sessions", InPerson, people_api::delete_other_sessions)
+        .delete("/api/account/sessions/{session}", InPerson, people_api::delete_session)
         .get("/account/tokens", InPerson, tokens::show_tokens)
         .post("/account/tokens", InPerson, tokens::create_token_by_form)
         .post("/account/tokens/{token}/revoke", InPerson, tokens::revoke_token_by_form)
@@ -78,6 +88,23 @@ fn table(state: WebState) -> Table<WebState> {
         .delete("/api/account/tokens/{token}", InPerson, tokens::revoke_token)
         .get("/api/tokens", Needs(MembersManage), tokens::list_all_tokens)
         .delete("/api/tokens/{token}", Needs(MembersManage), tokens::revoke_any_token)
+        // Members
+        .get("/members", Needs(MembersRead), accounts::show_members)
+        .get("/members/invite", Needs(MembersManage), accounts::show_invite)
+        .post("/members/invite", Needs(MembersManage), accounts::invite_by_form)
+        .get("/members/{user}", Needs(MembersManage), accounts::show_member)
+        .post("/members/{user}/role", Needs(MembersManage), accounts::change_role)
+        .post("/members/{user}/suspend", Needs(MembersManage), accounts::suspend_member)
+        .post("/members/{user}/resume", Needs(MembersManage), accounts::resume_member)
+        .post("/members/{user}/remove", Needs(MembersManage), accounts::remove_member)
+        .post("/invitations/{invitation}/revoke", Needs(MembersManage), accounts::revoke_invitation_by_form)
+        .get("/api/members", Needs(MembersRead), people_api::list_members)
+        .get("/api/members/{user}", Needs(MembersRead), people_api::show_member_api)
+        .post("/api/members/{user}", Needs(MembersManage), people_api::update_member)
+        .delete("/api/members/{user}", Needs(MembersManage), people_api::delete_member)
+        .get("/api/invitations", Needs(MembersManage), people_api::list_invitations)
+        .post("/api/invitations", Needs(MembersManage), people_api::create_invitation)
+        .delete("/api/invitations/{invitation}", Needs(MembersManage), people_api::delete_invitation)
         // Chat
         .get("/chat", Needs(ChatRead), agents::show_new_chat)
         .post("/chat", Needs(ChatWrite), agents::ask_by_form)

@@ -50,7 +50,7 @@ enum Command {
     /// Create and list tenants.
     #[command(subcommand)]
     Tenant(tenant::Tenant),
-    /// Create people's accounts.
+    /// Create, invite, list, suspend and remove people.
     #[command(subcommand)]
     User(user::User),
     /// Make, list and revoke API tokens.

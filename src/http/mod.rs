@@ -39,6 +39,7 @@ pub struct Kit(Arc<Settings>);
 struct Settings {
     secure: bool,
     public_authority: Option<String>,
+    base: String,
 }
 
 impl Kit {
@@ -49,7 +50,8 @@ impl Kit {
     /// `Invalid` when `server.public_url` is not an address.
     pub fn new(server: &config::Server) -> Result<Self> {
         if server.public_url.is_empty() {
-            return Ok(Self(Arc::new(Settings { secure: false, public_authority: None })));
+            let base = format!("http://{}", server.listen);
+            return Ok(Self(Arc::new(Settings { secure: false, public_authority: None, base })));
         }
         let wrong = || {
             Error::invalid(format!("server.public_url is not an address: {}", server.public_url))
@@ -62,12 +64,19 @@ impl Kit {
             _ => return Err(wrong()),
         };
         let authority = uri.authority().ok_or_else(wrong)?.as_str().to_ascii_lowercase();
-        Ok(Self(Arc::new(Settings { secure, public_authority: Some(authority) })))
+        let base = server.public_url.trim_end_matches('/').to_owned();
+        Ok(Self(Arc::new(Settings { secure, public_authority: Some(authority), base })))
     }
 
     /// Whether people reach the server by HTTPS.
     pub fn secure(&self) -> bool {
         self.0.secure
+    }
+
+    /// The whole address of a path of ours, for links that leave the console. It is made of the configuration alone:
+    /// what a request says of its host may be anybody's word.
+    pub fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.0.base)
     }
 
     /// Host and port of the public address, if one is configured.

@@ -42,6 +42,7 @@ pub mod envelope;
 mod file;
 pub mod key;
 pub mod keyring;
+mod leaked;
 pub mod passphrase;
 pub mod password;
 pub mod scram;

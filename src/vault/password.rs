@@ -11,6 +11,7 @@ use argon2::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::leaked;
 use crate::support::{Error, Result, random};
 
 /// The fewest characters of a password that somebody chooses.
@@ -27,8 +28,13 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
+/// How many may wait for each hash at once. More would only wait in vain, and each holds memory.
+const WAITING: usize = 16;
+
 /// How long a hash may wait for its turn.
 const WAIT: Duration = Duration::from_secs(10);
+/// When whoever was sent away may come again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// What is compared against for an account that does not exist, so that it takes as long as one that does. Nobody's.
 const NOBODY: &str =
@@ -39,10 +45,10 @@ const NOBODY: &str =
 pub struct Password(String);
 
 impl Password {
-    /// A password that somebody chooses: 10 to 256 characters, any characters.
+    /// A password that somebody chooses: 10 to 256 characters, any characters, in no list of leaked passwords.
     ///
     /// # Errors
-    /// `Invalid` when it is shorter or longer.
+    /// `Invalid` when it is shorter or longer, or among the first that anybody would try.
     pub fn chosen(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let length = text.chars().count();
@@ -52,6 +58,18 @@ impl Password {
         }
         if length > MAX_LENGTH {
             return Err(Error::invalid(format!("The password is longer than {MAX_LENGTH} characters")));
+        }
+        let letters = |text: &str| text.chars().any(|c| !c.is_numeric() && !c.is_whitespace());
+        if !letters(&text) {
+            return Err(
+                Error::invalid("The password is made of digits alone").remedy("A few unrelated words make a good one")
+            );
+        }
+        // What is added behind a leaked one to make it look new is what everybody adds.
+        let bare = text.trim_end_matches(|c: char| c.is_numeric() || c.is_ascii_punctuation());
+        if leaked::is_leaked(&text) || leaked::is_leaked(bare) || repeats(&text) {
+            return Err(Error::invalid("The password is in lists of leaked passwords, which is where guessing begins")
+                .remedy("A few unrelated words make a good one"));
         }
         Ok(Self(text))
     }
@@ -94,19 +112,22 @@ impl fmt::Debug for Password {
 #[derive(Debug, Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    /// Those that are computed and those that wait.
+    places: Arc<Semaphore>,
 }
 
 impl Passwords {
     /// At most `at_once` hashes at once, 19 MiB each; at least one.
     pub fn new(at_once: u32) -> Self {
         let at_once = usize::try_from(at_once.max(1)).unwrap_or(1);
-        Self { turns: Arc::new(Semaphore::new(at_once)) }
+        let places = at_once * (1 + WAITING);
+        Self { turns: Arc::new(Semaphore::new(at_once)), places: Arc::new(Semaphore::new(places)) }
     }
 
     /// A salted hash, as a PHC string.
     ///
     /// # Errors
-    /// `Unavailable` when its turn does not come within ten seconds.
+    /// `Unavailable`, with how long to wait, when too many wait or its turn does not come within ten seconds.
     pub async fn hash(&self, password: Password) -> Result<String> {
         self.in_turn(move || {
             let salt = random::bytes::<16>();
@@ -119,7 +140,7 @@ impl Passwords {
     /// Whether `password` is the one that `hash` was made of. Without a hash the answer is no, after the same time.
     ///
     /// # Errors
-    /// `Unavailable` when its turn does not come within ten seconds; `Internal` when the hash is no PHC string.
+    /// As for [`Passwords::hash`]; `Internal` when the hash is no PHC string.
     pub async fn verify(&self, password: Password, hash: Option<String>) -> Result<bool> {
         self.in_turn(move || {
             let known = hash.is_some();
@@ -134,18 +155,30 @@ impl Passwords {
     /// The permit goes along into the thread: a request that is given up does not let another one in before its
     /// memory is free.
     async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let crowded = || {
+            Error::unavailable("Too many people are signing in at this moment")
+                .remedy("Try again in a few seconds")
+                .retry_after(AGAIN)
+        };
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| crowded())?;
         let permit: OwnedSemaphorePermit = tokio::time::timeout(WAIT, Arc::clone(&self.turns).acquire_owned())
             .await
-            .map_err(|_| Error::unavailable("Too many people are signing in at this moment").remedy("Try again soon"))?
+            .map_err(|_| crowded())?
             .map_err(Error::internal)?;
         tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(permit);
+            drop((permit, place));
             result
         })
         .await
         .map_err(Error::internal)?
     }
+}
+
+/// `aaaaaaaaaa`, `abcabcabcabc`: up to four characters, again and again.
+fn repeats(text: &str) -> bool {
+    let characters: Vec<char> = text.to_lowercase().chars().collect();
+    (1..=4).any(|period| characters.iter().zip(characters.iter().skip(period)).all(|(one, other)| one == other))
 }
 
 fn argon2() -> Result<Argon2<'static>> {
@@ -170,6 +203,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn more_than_can_wait_are_sent_away_at_once() {
+        let passwords = Passwords::new(1);
+        let tries = (0..100).map(|_| passwords.verify(Password::presented("x"), None));
+        let done = futures::future::join_all(tries).await;
+        let (let_in, sent_away): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
+        assert_eq!((let_in.len(), sent_away.len()), (17, 83));
+        let error = sent_away.into_iter().next().unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.wait()), (crate::support::Kind::Unavailable, Some(AGAIN)));
+    }
+
+    #[test]
+    fn what_everybody_knows_about_a_person_makes_no_password() {
+        let words = ["Ada Lovelace", "ada.king@acme.example", "Acme & Söhne", "acme-soehne"];
+        let made_of = |text: &str| Password::presented(text).is_not_made_of(&words).is_err();
+        for known in ["adalovelace", "AdaLovelace1815!", "Acme-Söhne-2026", "ada.king@acme.example", "acme soehne ada"]
+        {
+            assert!(made_of(known), "{known}");
+        }
+        for own in ["an engine of analysis", "Ada is no countess", "8301 4472 9912", "lovelace and the punched cards"] {
+            assert!(!made_of(own), "{own}");
+        }
+    }
+
+    #[tokio::test]
     async fn nobodys_hash_costs_what_a_real_one_costs() {
         let real = Passwords::new(1).hash(Password::chosen("correct horse").unwrap()).await.unwrap();
         let parameters = |hash: &str| hash.rsplitn(3, '$').nth(2).unwrap().to_owned();
@@ -179,11 +236,15 @@ mod tests {
     }
 
     #[test]
-    fn length_is_all_that_is_asked_of_a_password_and_it_is_never_printed() {
+    fn a_password_is_neither_short_nor_leaked_nor_repeated_and_it_is_never_printed() {
         assert!(Password::chosen("ninechars").is_err());
         assert!(Password::chosen("zehn Zeiché").is_ok());
-        assert!(Password::chosen("x".repeat(256)).is_ok());
-        assert!(Password::chosen("x".repeat(257)).is_err());
+        assert!(Password::chosen("a long way ".repeat(23)).is_ok());
+        assert!(Password::chosen("a long way ".repeat(24)).is_err());
+        for guessed in ["Password123", "qwertyuiop", "Qwertyuiop2026!", "0123456789", "aaaaaaaaaaaa", "abcabcabcabc"] {
+            let error = Password::chosen(guessed).unwrap_err();
+            assert!(!error.to_string().contains(guessed), "{error}");
+        }
         assert_eq!(Password::presented(&"x".repeat(1000)).0.len(), 257);
         assert_eq!(format!("{:?}", Password::presented("secret")), "Password(•••)");
     }

@@ -1,6 +1,8 @@
 //! Signing in and out, setting up, and who may reach what.
 
 mod house;
+mod members;
+mod resets;
 mod sessions;
 
 use std::{sync::Arc, time::Duration as StdDuration};

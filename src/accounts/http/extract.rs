@@ -73,10 +73,11 @@ impl SignedIn {
     fn sees(&self, section: Section) -> bool {
         match section {
             Section::Chat => self.may(Permission::ChatRead),
+            Section::Members => self.may(Permission::MembersRead),
             Section::Knowledge => self.may(Permission::KnowledgeRead),
             Section::Settings => self.may(Permission::SecretsManage),
             // Their pages are drawn into the rail with them.
-            Section::Audit | Section::Members | Section::Tenants | Section::Elsewhere => false,
+            Section::Audit | Section::Tenants | Section::Elsewhere => false,
         }
     }
 }

@@ -32,7 +32,12 @@ pub fn router(app: App) -> Router {
     let largest = usize::try_from(app.config.knowledge.max_file_mib << 20).unwrap_or(usize::MAX);
     Router::new()
         .route("/tenants", get(tenants::list_tenants).post(tenants::create_tenant))
-        .route("/users", post(people::create_user))
+        .route("/users", get(people::list_people).post(people::create_user))
+        .route("/users/{email}", get(people::show_person).delete(people::remove_person))
+        .route("/users/{email}/reset", post(people::reset))
+        .route("/users/{email}/operator", post(people::set_operator))
+        .route("/users/{email}/suspended", post(people::set_suspended))
+        .route("/invitations", post(people::invite))
         .route("/tenants/{slug}/knowledge/documents", get(knowledge::list_documents).post(knowledge::add_document))
         .route(
             "/tenants/{slug}/knowledge/documents/{id}",

@@ -11,8 +11,9 @@ use aegis::{
 use axum::{
     Router,
     body::Body,
-    http::{Request, StatusCode},
+    http::{Method, Request, StatusCode, header},
 };
+use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
@@ -113,6 +114,17 @@ pub async fn submit(visitor: &mut Visitor, from: &str, to: &str, fields: &[(&str
     assert_eq!(page.status, StatusCode::OK, "{from}: {}", page.body);
     let fields: Vec<_> = [("csrf", page.csrf())].into_iter().chain(fields.iter().copied()).collect();
     visitor.post(to, &fields).await
+}
+
+/// A request of a program that has the session's cookie.
+pub async fn api(visitor: &mut Visitor, method: Method, path: &str, body: Option<Value>) -> Reply {
+    let session = visitor.send(Request::get("/api/session"), Body::empty()).await;
+    let csrf = session.json()["csrf_token"].as_str().unwrap_or_default().to_owned();
+    let mut request = Request::builder().method(method).uri(path).header("x-csrf-token", csrf);
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    visitor.send(request, body.map_or_else(Body::empty, |body| Body::from(body.to_string()))).await
 }
 
 /// Whether the browser is signed in.
