@@ -30,6 +30,7 @@ struct Entry {
     user: Option<UserId>,
     conversation: ConversationId,
     stop: CancellationToken,
+    suspend: CancellationToken,
 }
 
 /// A run's place among them; given up when it is dropped.
@@ -38,6 +39,8 @@ pub(super) struct Place {
     run: RunId,
     /// Cancelled when the run is to stop.
     pub(super) stop: CancellationToken,
+    /// Cancelled before `stop` when that is because its organisation goes out of service.
+    pub(super) suspend: CancellationToken,
 }
 
 impl InFlight {
@@ -68,10 +71,11 @@ impl InFlight {
             return Err(Error::conflict("an answer is still being written in this conversation")
                 .remedy("wait for it or stop it, then ask again"));
         }
-        let stop = self.0.closing.child_token();
-        runs.insert(run, Entry { tenant, user, conversation, stop: stop.clone() });
+        let (stop, suspend) = (self.0.closing.child_token(), CancellationToken::new());
+        let entry = Entry { tenant, user, conversation, stop: stop.clone(), suspend: suspend.clone() };
+        runs.insert(run, entry);
         self.0.count.send_replace(runs.len());
-        Ok(Place { runs: self.clone(), run, stop })
+        Ok(Place { runs: self.clone(), run, stop, suspend })
     }
 
     /// Stops a run if it is that person's in that tenant. False when there is no such run (any more).
@@ -79,6 +83,22 @@ impl InFlight {
         let runs = lock(&self.0.runs);
         let found = runs.get(&run).filter(|entry| entry.tenant == *tenant && entry.user == user);
         found.inspect(|entry| entry.stop.cancel()).is_some()
+    }
+
+    /// Stops all runs of a tenant, and waits until none is left.
+    pub(super) async fn stop_all_of(&self, tenant: &TenantId) {
+        let mut count = self.0.count.subscribe();
+        let stop = || {
+            let runs = lock(&self.0.runs);
+            let theirs = runs.values().filter(|entry| entry.tenant == *tenant);
+            theirs.inspect(|entry| entry.suspend.cancel()).inspect(|entry| entry.stop.cancel()).count()
+        };
+        // One that began meanwhile is stopped in the next round.
+        while stop() > 0 {
+            if count.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Stops all runs and waits until they are stored, for `patience` at most. True when all are.

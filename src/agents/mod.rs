@@ -45,7 +45,7 @@ use crate::{
     support::{
         Error, Kind, Result,
         clock::SharedClock,
-        ids::{ConversationId, MessageId, RunId, UserId},
+        ids::{ConversationId, MessageId, RunId, TenantId, UserId},
     },
 };
 
@@ -169,6 +169,11 @@ impl Agents {
     /// there is no such run (any more).
     pub fn cancel(&self, db: &TenantDb, user: Option<UserId>, run: RunId) -> bool {
         self.shared.in_flight.stop(db.tenant(), user, run)
+    }
+
+    /// Stops all runs of a tenant and waits until what was written is stored. For a tenant that goes out of service.
+    pub async fn stop_all_of(&self, tenant: &TenantId) {
+        self.shared.in_flight.stop_all_of(tenant).await;
     }
 
     /// Stops all runs, takes no more, and waits until what was written is stored.

@@ -64,6 +64,8 @@ enum CutOff {
     ReaderLeft,
     /// The process ends.
     Shutdown,
+    /// The organisation goes out of service.
+    Suspended,
     /// It took too long.
     TookTooLong,
 }
@@ -108,7 +110,13 @@ async fn work(
     let reader_left = events.reader_left();
     let ending = tokio::select! {
         biased;
-        () = place.stop.cancelled() => Err(if shared.in_flight.is_closing() { CutOff::Shutdown } else { CutOff::Stopped }),
+        () = place.stop.cancelled() => Err(if place.suspend.is_cancelled() {
+            CutOff::Suspended
+        } else if shared.in_flight.is_closing() {
+            CutOff::Shutdown
+        } else {
+            CutOff::Stopped
+        }),
         () = reader_left.cancelled() => Err(CutOff::ReaderLeft),
         () = tokio::time::sleep(shared.patience) => Err(CutOff::TookTooLong),
         ending = bench.work(progress) => Ok(ending?),
@@ -199,6 +207,7 @@ impl Job {
         let (actor, why) = match cut_off {
             CutOff::Stopped => (self.actor.clone(), "the answer was stopped"),
             CutOff::ReaderLeft => (self.actor.clone(), "the answer was stopped because nobody was reading it any more"),
+            CutOff::Suspended => (Actor::System, "the answer was stopped because the organisation goes out of service"),
             CutOff::Shutdown | CutOff::TookTooLong => {
                 (Actor::System, "the answer was stopped because the appliance was shut down")
             }

@@ -2,10 +2,11 @@
 
 use std::{fmt, os::unix::fs::PermissionsExt, path::Path};
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::wiring::App;
-use crate::vault::keyring::Protection;
+use crate::{tenants, vault::keyring::Protection};
 
 /// How a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,7 @@ impl fmt::Display for Finding {
 /// Examines a running appliance.
 pub async fn examine(app: &App) -> Vec<Finding> {
     let mut findings = vec![database(app).await, disk(&app.config.data_dir), permissions(&app.config.data_dir)];
+    findings.extend(tenants_of(app).await);
     findings.push(keys(app).await);
     findings.push(egress(app));
     findings.push(embedding(app).await);
@@ -83,6 +85,46 @@ async fn database(app: &App) -> Finding {
     }
 }
 
+/// A removal takes seconds, a minute at most until it is looked for again.
+const REMOVAL_PATIENCE: TimeDelta = TimeDelta::minutes(10);
+
+/// Those that are not as they should be, each by name.
+async fn tenants_of(app: &App) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some((done, of)) = app.databases.upkeep() {
+        let detail = format!("their tables are being brought up to date: {done} of {of}");
+        findings.push(Finding::warning("tenants", detail, "wait; those that are done are served already"));
+    }
+    for (id, why) in app.databases.refused() {
+        let named =
+            app.tenants.record(&id).await.map_or_else(|_| id.to_string(), |record| record.tenant.slug.to_string());
+        findings.push(Finding::broken(
+            &format!("tenant {named}"),
+            format!("its tables could not be brought up to date, so it is not served; its data is as it was: {why}"),
+            "remove what stands in the way, then restart the appliance",
+        ));
+    }
+    match app.tenants.away().await {
+        Ok(away) => {
+            for record in away {
+                let named = format!("tenant {}", record.tenant.slug);
+                let overdue = record.delete_after.is_some_and(|after| app.clock.now() - after > REMOVAL_PATIENCE);
+                if matches!(record.state, tenants::State::Deleting | tenants::State::Removing) && overdue {
+                    let remedy = "read why in the appliance's log; it is tried again every minute";
+                    findings.push(Finding::broken(&named, "its removal does not get on", remedy));
+                } else if record.state == tenants::State::Creating {
+                    let remedy = "restart the appliance, which tries again and logs why it fails";
+                    findings.push(Finding::warning(&named, "its creation was interrupted", remedy));
+                }
+            }
+        }
+        Err(error) => findings.push(Finding::broken("tenants", error.to_string(), "see the database")),
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("tenants", "all are up to date"));
+    }
+    findings
+}
 /// Addresses that one line can hold.
 const SHOWN_ADDRESSES: usize = 4;
 

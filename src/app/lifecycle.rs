@@ -1,7 +1,8 @@
 //! The order in which the appliance starts and stops.
 //!
-//! Start: the data directory's lock, the keys, the web server's address, PostgreSQL, migrations, the slices, jobs,
-//! the admin socket, the web server. Stop: the same backwards, each step waiting for what it carries.
+//! Start: the data directory's lock, the keys, the web server's address, PostgreSQL, migrations, the slices, the admin
+//! socket, the web server; then, while both answer already, the tenants' migrations and the jobs. Stop: the same
+//! backwards, each step waiting for what it carries.
 
 use std::{
     fs,
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{admin, logging, notify, readiness::Parts, routes, terminal, wiring::App};
 use crate::{
-    config::Config,
+    config::{Config, DatabaseMode},
     http::{self, serve::Patience},
     postgres::{DataDirLock, Settings, Supervisor},
     secrets::Secrets,
@@ -94,6 +95,8 @@ pub struct Appliance {
 /// All that needs the database.
 struct Running {
     app: App,
+    /// Brings tenants up to date, starts the jobs, and says that all is ready.
+    beginning: Option<JoinHandle<anyhow::Result<()>>>,
     servers: Vec<JoinHandle<()>>,
     /// Cancelled when the servers shall take no more requests.
     closing: CancellationToken,
@@ -106,7 +109,8 @@ impl Appliance {
         data_dir.join("admin.sock")
     }
 
-    /// Starts everything and returns when it is ready.
+    /// Starts everything. For the command line alone it returns when all is ready; with the console it returns when
+    /// that answers, and tenants may still be brought up to date ([`Appliance::failed`] tells when that breaks off).
     ///
     /// # Errors
     /// [`StartError::Locked`] when another appliance runs on the data directory.
@@ -134,8 +138,10 @@ impl Appliance {
         }
         let postgres = start_postgres(&config).await?;
         let started = async {
-            let running = Running::start(config, keyring, listener, postgres.as_ref()).await?;
-            if let Err(error) = announce(&running.app, address, began).await {
+            let mut running = Running::start(config, keyring, listener, postgres.as_ref(), address, began).await?;
+            if serving == Serving::AdminOnly
+                && let Err(error) = running.begun().await
+            {
                 running.stop().await;
                 return Err(error);
             }
@@ -149,6 +155,14 @@ impl Appliance {
                 }
                 Err(StartError::Failed(error))
             }
+        }
+    }
+
+    /// Waits for the start to fail after all; for ever when it succeeds.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.running.begun().await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
         }
     }
 
@@ -168,6 +182,8 @@ impl Running {
         keyring: Keyring,
         listener: Option<TcpListener>,
         postgres: Option<&Supervisor>,
+        address: Option<SocketAddr>,
+        began: Instant,
     ) -> anyhow::Result<Self> {
         let closing = CancellationToken::new();
         let app = App::assemble(config, keyring, postgres).await?;
@@ -181,11 +197,27 @@ impl Running {
             };
             servers.push(tokio::spawn(http::serve::serve(listener, router, Patience::default(), closing.clone())));
         }
-        Ok(Self { app, servers, closing, socket })
+        servers.push(tokio::spawn(app.tenants.clone().keep(closing.clone())));
+        if app.config.database.mode == DatabaseMode::External {
+            servers.push(tokio::spawn(app.tenants.clone().follow(closing.clone())));
+        }
+        let beginning = Some(tokio::spawn(begin(app.clone(), address, began, closing.clone())));
+        Ok(Self { app, beginning, servers, closing, socket })
     }
 
-    async fn stop(self) {
+    /// Waits until the start is over. To be cancelled and called again as one likes.
+    async fn begun(&mut self) -> anyhow::Result<()> {
+        let Some(beginning) = self.beginning.as_mut() else { return Ok(()) };
+        let begun = beginning.await;
+        self.beginning = None;
+        begun?
+    }
+
+    async fn stop(mut self) {
         self.closing.cancel();
+        if let Err(error) = self.begun().await {
+            tracing::error!(%error, "the start had failed");
+        }
         // Runs are ended first: a stream that is being answered would otherwise hold its connection open.
         self.app.agents.shutdown().await;
         for server in self.servers {
@@ -263,6 +295,20 @@ fn serve_admin(socket: &Path, app: &App, closing: CancellationToken) -> anyhow::
             tracing::error!(%error, "the admin socket failed");
         }
     }))
+}
+
+/// The part of the start that goes on while the servers answer.
+async fn begin(
+    app: App,
+    address: Option<SocketAddr>,
+    began: Instant,
+    closing: CancellationToken,
+) -> anyhow::Result<()> {
+    app.begin(&closing).await?;
+    if closing.is_cancelled() {
+        return Ok(());
+    }
+    announce(&app, address, began).await
 }
 
 /// Says that all is ready, and how the first owner gets in while there is nobody.

@@ -9,6 +9,7 @@ pub mod logging;
 mod notify;
 mod openapi;
 pub mod readiness;
+mod residents;
 pub mod routes;
 mod shelf;
 pub mod table;

@@ -33,6 +33,11 @@ impl Readiness for Parts {
                 }
             }
         }
-        self.databases.ping().await
+        self.databases.ping().await?;
+        match self.databases.upkeep() {
+            None => Ok(()),
+            Some((done, of)) => Err(Error::unavailable(format!("bringing tenants up to date: {done} of {of}"))
+                .remedy("wait: those that are done are served already")),
+        }
     }
 }

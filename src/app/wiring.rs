@@ -2,6 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use chrono::TimeDelta;
+use tokio_util::sync::CancellationToken;
+
 use super::egress_journal::EgressJournal;
 use crate::{
     accounts::Accounts,
@@ -59,7 +62,8 @@ pub struct App {
 }
 
 impl App {
-    /// Opens and migrates the database, makes every slice, and starts the jobs.
+    /// Opens the database and migrates what belongs to no tenant, and makes every slice. Nothing works for tenants before
+    /// [`App::begin`].
     ///
     /// # Errors
     /// When the database does not answer, a migration fails, or the configuration contradicts itself.
@@ -69,7 +73,7 @@ impl App {
         Self::on(databases, config, keyring, Arc::new(SystemClock), program).await
     }
 
-    /// Makes every slice on an open database, and starts the jobs. `program` is this binary, for the children.
+    /// Makes every slice on an open database. `program` is this binary, for the children.
     ///
     /// # Errors
     /// When the database does not answer, or the configuration contradicts itself.
@@ -82,8 +86,8 @@ impl App {
     ) -> Result<Self> {
         let heads = HeadFiles::open(&config.data_dir, keyring.root().clone())?;
         let databases = databases.with_witness(heads);
-        let tenants = Tenants::new(databases.clone(), clock.clone());
-        tenants.repair().await?;
+        let grace = TimeDelta::days(i64::from(config.tenants.deletion_grace_days));
+        let tenants = Tenants::new(databases.clone(), clock.clone()).with_grace(grace);
         let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), &config.accounts);
         let secrets = Secrets::new(keyring, tenants.clone(), clock.clone());
 
@@ -92,7 +96,7 @@ impl App {
         let embedding = models::embedding_from(&config, &egress).await?;
         let router = models::router_from(&config, &egress, clock.clone())?;
 
-        let jobs = Arc::new(Jobs::new(&databases, jobs::Settings::default()));
+        let jobs = Arc::new(Jobs::new(&databases, jobs::Settings::default()).with_gate(tenants.clone()));
         let knowledge = Knowledge::new(
             config.knowledge.clone(),
             embedding.clone(),
@@ -105,7 +109,8 @@ impl App {
         let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
         let agents = Agents::new(router.clone(), retriever, tools, clock.clone());
         let kit = Kit::new(&config.server)?;
-        start_jobs(&config, &jobs, &databases, &knowledge, &tenants).await?;
+        // Whatever lives off tenants outside of their schemas stands on this list.
+        tenants.introduce(Arc::new(agents.clone()));
         Ok(Self {
             config: Arc::new(config),
             clock,
@@ -122,6 +127,20 @@ impl App {
             jobs,
             kit,
         })
+    }
+
+    /// Brings the tenants up to date, finishes what the last stop interrupted, and starts the jobs. Where there are many
+    /// tenants this takes a while, in which those that are up to date are served already. `stop` ends it early.
+    ///
+    /// # Errors
+    /// When the database does not answer. A tenant that cannot be brought up to date is no error: it is refused.
+    pub async fn begin(&self, stop: &CancellationToken) -> Result<()> {
+        self.databases.bring_up_to_date(stop).await;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        self.tenants.repair().await?;
+        start_jobs(&self.config, &self.jobs, &self.databases, &self.knowledge, &self.tenants).await
     }
 
     /// The address under which people reach the console.

@@ -75,7 +75,14 @@ catalogue! {
     PasswordResetOffered "password_reset.offered" of "the account": "the operator made a link for a new password; until when it is good";
     PasswordReset "password.reset" of "the account": "a member set a new password by such a link; all their sessions ended";
 
-    // ── Organisations (tenants) ──
+    // ── Organisations (tenants); in the appliance's log too, where they are known by their ids alone ──
+    TenantCreated "tenant.created" of "the organisation": "it was created; under which names";
+    TenantRenamed "tenant.renamed" of "the organisation": "its name, its short name, or both were changed; the old and the new";
+    TenantSuspended "tenant.suspended" of "the organisation": "it was taken out of service; why";
+    TenantResumed "tenant.resumed" of "the organisation": "it is in service again; what happened to it meanwhile";
+    TenantDeletionRequested "tenant.deletion_requested" of "the organisation": "it is to be removed with everything in it; after which moment";
+    TenantUndeleted "tenant.undeleted" of "the organisation": "it is not to be removed after all; what happened to it meanwhile";
+    TenantDeleted "tenant.deleted" of "the organisation": "it and everything that was its was removed";
 
     // ── Secrets and keys (secrets) ──
     SecretSet "secret.set" of "the secret": "a value was given to a name; whether in place of another one";

@@ -47,7 +47,7 @@ struct Arguments {
 enum Command {
     /// Run the appliance: database, jobs, console.
     Serve,
-    /// Create and list tenants.
+    /// Create, list, rename, suspend and delete tenants.
     #[command(subcommand)]
     Tenant(tenant::Tenant),
     /// Create, invite, list, suspend and remove people.

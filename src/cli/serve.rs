@@ -16,11 +16,16 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = StopSignals::listen()?;
-        let appliance = Appliance::start(config, Serving::Everything).await?;
-        let signal = signals.wait().await;
-        tracing::info!(signal, "stopping");
+        let mut appliance = Appliance::start(config, Serving::Everything).await?;
+        let ended = tokio::select! {
+            signal = signals.wait() => {
+                tracing::info!(signal, "stopping");
+                Ok(())
+            }
+            error = appliance.failed() => Err(error),
+        };
         appliance.stop().await;
-        anyhow::Ok(())
+        ended
     })?;
     Ok(ExitCode::SUCCESS)
 }

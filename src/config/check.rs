@@ -114,6 +114,7 @@ impl Checks<'_> {
             self.refuse_because_of("accounts.session_days", "accounts.session_idle_hours", message, None);
         }
         self.within("accounts.concurrent_hashes", accounts.concurrent_hashes, 1, 64);
+        self.within("tenants.deletion_grace_days", config.tenants.deletion_grace_days, 0, 3650);
         let knowledge = &config.knowledge;
         self.within("knowledge.max_file_mib", knowledge.max_file_mib, 1, 1024);
         self.within("knowledge.extract_memory_mib", knowledge.extract_memory_mib, 128, 1 << 20);

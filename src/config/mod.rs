@@ -36,6 +36,8 @@ pub struct Config {
     pub log: Log,
     /// Sign-in.
     pub accounts: Accounts,
+    /// Organisations.
+    pub tenants: Tenants,
     /// Documents.
     pub knowledge: Knowledge,
     /// The embedding model.
@@ -129,6 +131,14 @@ pub struct Accounts {
     pub session_days: u32,
     /// Password hashes computed at once; one costs some 20 MiB and a tenth of a second.
     pub concurrent_hashes: u32,
+}
+
+/// `[tenants]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenants {
+    /// Days in which a deleted organisation can be taken back.
+    pub deletion_grace_days: u32,
 }
 
 /// `[knowledge]`

@@ -1,11 +1,12 @@
 //! From an empty server to a database that slices can use: role, schemas, extensions, privileges, migrations.
 //! All of it runs at each start and changes only what is missing.
 
+use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{migrate, server::Server};
 use crate::{
-    support::{Error, Result, random},
+    support::{Error, Result, ids::TenantId, random},
     vault::scram,
 };
 
@@ -15,20 +16,23 @@ const HARDEN: &str = include_str!("sql/harden.sql");
 /// pgvector for passages; apalis-postgres 1.0 keeps a job's metadata as hstore.
 const EXTENSIONS: [&str; 2] = ["vector", "hstore"];
 
-/// Held while the database is prepared or a tenant is made, so that several nodes do not do it at once.
-/// Any number will do, as long as it stays the same.
+/// Held while the database is prepared, so that several nodes do not do it at once. Any number will do, as long as it
+/// stays the same.
 const LOCK: i64 = 0x4145_4749_5301;
 
 /// Makes the database, if need be, and brings the control schema up to date.
 pub(super) async fn prepare(server: &Server) -> Result<()> {
     let mut administrator = connect_or_create(server).await?;
-    lock(&mut administrator).await?;
+    lock(&mut administrator, LOCK).await?;
     refuse_another_key(&mut administrator, server).await?;
     let app = server.app_role();
     ensure_role(&mut administrator, &app, "LOGIN").await?;
     set_password(&mut administrator, server, &app).await?;
-    let names = [("{database}", quote(server.database())), ("{app}", quote(&app))];
+    let group = server.tenants_role();
+    ensure_role(&mut administrator, &group, "NOLOGIN").await?;
+    let names = [("{database}", quote(server.database())), ("{app}", quote(&app)), ("{group}", quote(&group))];
     execute(&mut administrator, fill(SCHEMAS, &names)).await?;
+    revoke_one_by_one(&mut administrator, server).await?;
     for extension in EXTENSIONS {
         ensure_extension(&mut administrator, extension).await?;
     }
@@ -51,10 +55,11 @@ async fn protect_log(administrator: &mut PgConnection, app: &str) -> Result<()> 
     execute(administrator, revoke).await
 }
 
-/// Waits until no other node or task changes schemas in this database; the lock ends with the connection.
-pub(super) async fn lock(administrator: &mut PgConnection) -> Result<()> {
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(administrator).await?;
-    Ok(())
+/// Waits until no other node or task makes, changes or removes this tenant's schema; the lock ends with the connection.
+pub(super) async fn lock_tenant(administrator: &mut PgConnection, id: &TenantId) -> Result<()> {
+    let digest = Sha256::new().chain_update(b"AEGIS tenant lock\0").chain_update(id.as_str()).finalize();
+    let key = digest.iter().take(8).fold(0, |key: i64, byte| (key << 8) | i64::from(*byte));
+    lock(administrator, key).await
 }
 
 /// Creates a role unless it is there. Roles belong to the whole server, hence another database's node may win.
@@ -94,6 +99,38 @@ pub(super) fn fill(template: &str, names: &[(&str, String)]) -> String {
 /// An identifier as SQL wants it.
 pub(super) fn quote(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+async fn lock(administrator: &mut PgConnection, key: i64) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(key).execute(administrator).await?;
+    Ok(())
+}
+
+/// Earlier binaries granted to each tenant's roles what the tenants' common role has now. A tenant that is brought up to
+/// date becomes a member of that one.
+async fn revoke_one_by_one(administrator: &mut PgConnection, server: &Server) -> Result<()> {
+    let granted: Vec<(bool, String)> = sqlx::query_as(
+        "SELECT DISTINCT g.of_database, r.rolname::text
+         FROM (SELECT true AS of_database, (aclexplode(datacl)).grantee FROM pg_catalog.pg_database
+               WHERE datname = current_database()
+               UNION ALL
+               SELECT false, (aclexplode(nspacl)).grantee FROM pg_catalog.pg_namespace WHERE nspname = 'extensions') g
+         JOIN pg_catalog.pg_roles r ON r.oid = g.grantee
+         WHERE r.rolname ~ '^tenant_[a-z2-7]{16}(_owner)?$'",
+    )
+    .fetch_all(&mut *administrator)
+    .await?;
+    for (of_database, privilege) in [
+        (true, format!("CONNECT ON DATABASE {}", quote(server.database()))),
+        (false, "USAGE ON SCHEMA extensions".to_owned()),
+    ] {
+        let roles: Vec<String> =
+            granted.iter().filter(|grant| grant.0 == of_database).map(|grant| quote(&grant.1)).collect();
+        if !roles.is_empty() {
+            execute(administrator, format!("REVOKE {privilege} FROM {}", roles.join(", "))).await?;
+        }
+    }
+    Ok(())
 }
 
 /// On a server that is not ours, an extension may be for its administrator to install: then the error says how.

@@ -13,7 +13,11 @@ pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_connection_lost(&error) {
+        if is_barred(&error) {
+            Self::new(Kind::Forbidden, "the organisation is not in service")
+                .remedy("it is suspended or being deleted: ask whoever runs this server")
+                .because(error)
+        } else if is_connection_lost(&error) {
             Self::new(Kind::Unavailable, "the database does not answer at the moment")
                 .remedy("try again in a few seconds")
                 .because(error)
@@ -21,6 +25,11 @@ impl From<sqlx::Error> for Error {
             Self::internal(error)
         }
     }
+}
+
+/// 28000: the role may not sign in, or is no more. Only tenants' roles are ever taken out of service.
+fn is_barred(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("28000")
 }
 
 fn is_connection_lost(error: &sqlx::Error) -> bool {

@@ -11,7 +11,10 @@ mod migrate;
 mod pools;
 mod provision;
 mod retention;
+mod retire;
 mod server;
+mod survey;
+mod upkeep;
 mod witness;
 
 use std::sync::{
@@ -20,14 +23,19 @@ use std::sync::{
 };
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio_util::sync::CancellationToken;
 
-use self::pools::{ACQUIRE_TIMEOUT, Lease, TenantPools};
 pub use self::{
     error::violates,
     provision::APPEND_ONLY_TABLES,
     retention::{Cut, LogOwner},
     server::Server,
+    survey::Figures,
     witness::{Head, Testimony, Witness},
+};
+use self::{
+    pools::{ACQUIRE_TIMEOUT, Lease, TenantPools},
+    upkeep::Upkeep,
 };
 use crate::{
     config,
@@ -49,12 +57,14 @@ struct Inner {
     control: PgPool,
     jobs: PgPool,
     tenants: TenantPools,
-    provisioned: AtomicU32,
+    upkeep: Upkeep,
+    changed: AtomicU32,
     witness: OnceLock<Arc<dyn Witness>>,
 }
 
 impl Databases {
-    /// Connects, prepares the database and migrates it: the control schema first, then every tenant's.
+    /// Connects, prepares the database and migrates the control schema. Tenants whose tables are older are refused
+    /// until [`Databases::bring_up_to_date`] has come to them.
     ///
     /// # Errors
     /// `Unavailable` when the server does not answer, `Conflict` when an external database belongs to another
@@ -71,10 +81,27 @@ impl Databases {
             .max_connections(JOBS_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(server.control());
-        let inner = Inner { server, control, jobs, tenants, provisioned: AtomicU32::new(0), witness: OnceLock::new() };
-        let databases = Self { inner: Arc::new(inner) };
-        databases.migrate_tenants().await?;
-        Ok(databases)
+        let upkeep = Upkeep::read(&control).await?;
+        let inner =
+            Inner { server, control, jobs, tenants, upkeep, changed: AtomicU32::new(0), witness: OnceLock::new() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Brings up to date, several at once, the tenants whose schema was made by an older binary, or whose making was
+    /// interrupted between the migrations. One that fails is refused from then on and keeps nobody else waiting. What
+    /// `stop` leaves undone is the next start's. Gives how many were brought up to date, and how many failed.
+    pub async fn bring_up_to_date(&self, stop: &CancellationToken) -> (usize, usize) {
+        self.inner.upkeep.run(&self.inner.server, stop).await
+    }
+
+    /// How many tenants have been brought up to date, of how many; `None` when none waits.
+    pub fn upkeep(&self) -> Option<(usize, usize)> {
+        self.inner.upkeep.progress()
+    }
+
+    /// The tenants that could not be brought up to date, and why: for the operator.
+    pub fn refused(&self) -> Vec<(TenantId, String)> {
+        self.inner.upkeep.failed()
     }
 
     /// Connections to what belongs to no tenant: tenants, accounts, jobs. They cannot read a tenant's data.
@@ -91,8 +118,10 @@ impl Databases {
     /// Connections as the tenant's role. Its pool stays open while somebody holds what this returns.
     ///
     /// # Errors
-    /// `Unavailable` when as many tenants as may be open are all in use, and none is given back in 10 s.
+    /// `Unavailable` when as many tenants as may be open are all in use, and none is given back in 10 s, or while the
+    /// tenant's tables are older than this binary.
     pub async fn tenant(&self, id: &TenantId) -> Result<TenantDb> {
+        self.inner.upkeep.admit(id)?;
         let (pool, lease) = self.inner.tenants.get(id, || self.inner.server.tenant(id)).await?;
         let witness = self.inner.witness.get().cloned();
         Ok(TenantDb { tenant: id.clone(), pool, witness, _lease: lease })
@@ -104,7 +133,59 @@ impl Databases {
     /// When the server does not answer or a migration fails; running it again goes on where it stopped.
     pub async fn provision(&self, id: &TenantId) -> Result<()> {
         provision::provision(&self.inner.server, id).await?;
-        self.analyze_when_grown().await
+        self.inner.upkeep.settle(id);
+        self.analyze_when_changed().await
+    }
+
+    /// Takes a tenant out of service: its role cannot sign in any more, its sessions end, and every [`TenantDb`] of it
+    /// that somebody holds is of no use from now on.
+    ///
+    /// # Errors
+    /// When the server does not answer, or a session does not end within a second.
+    pub async fn bar(&self, id: &TenantId) -> Result<()> {
+        let closing = self.inner.tenants.shut(id);
+        retire::bar(&self.inner.server, id).await?;
+        closing.await;
+        // Whoever asked for it meanwhile.
+        self.inner.tenants.shut(id).await;
+        Ok(())
+    }
+
+    /// Closes this process's connections to a tenant.
+    pub async fn shut(&self, id: &TenantId) {
+        self.inner.tenants.shut(id).await;
+    }
+
+    /// Takes a tenant back into service.
+    ///
+    /// # Errors
+    /// When the server does not answer, or there is no such role.
+    pub async fn unbar(&self, id: &TenantId) -> Result<()> {
+        retire::unbar(&self.inner.server, id).await
+    }
+
+    /// Removes a tenant's schema with everything in it, and its roles. Running it again goes on where it stopped.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn remove(&self, id: &TenantId) -> Result<()> {
+        let closing = self.inner.tenants.shut(id);
+        retire::remove(&self.inner.server, id).await?;
+        closing.await;
+        if let Some(witness) = self.witness() {
+            witness.forget(id.as_str());
+        }
+        self.inner.upkeep.settle(id);
+        self.analyze_when_changed().await
+    }
+
+    /// Sizes, last activity and the number of rows of `table`, for each of these tenants: for operators, who learn how
+    /// much a tenant keeps and never what.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn figures(&self, ids: &[TenantId], table: &str) -> Result<Vec<Figures>> {
+        survey::figures(&self.inner.server, ids, table).await
     }
 
     /// Who remembers the heads of the logs outside the database, from now on. Part of the start, before the first entry.
@@ -157,36 +238,18 @@ impl Databases {
         }
     }
 
-    /// Brings up to date the tenants whose schema was made by an older binary, or whose making was interrupted
-    /// between the migrations.
-    async fn migrate_tenants(&self) -> Result<()> {
-        let behind: Vec<String> =
-            sqlx::query_scalar("SELECT tenant FROM control.tenant_schemas WHERE fingerprint <> $1 ORDER BY tenant")
-                .bind(provision::fingerprint())
-                .fetch_all(self.control())
-                .await?;
-        if behind.is_empty() {
-            return Ok(());
-        }
-        tracing::info!(tenants = behind.len(), "bringing the tenants' tables up to date");
-        for id in behind {
-            provision::provision(&self.inner.server, &id.parse()?).await?;
-        }
-        Ok(())
-    }
-
-    /// The catalogs grow by thousands of rows with each tenant. Their statistics are refreshed each time the
-    /// number of tenants has grown by a tenth, so that the cost per tenant stays the same; below that the
-    /// server's own autovacuum is soon enough.
-    async fn analyze_when_grown(&self) -> Result<()> {
-        let new = self.inner.provisioned.fetch_add(1, Ordering::Relaxed) + 1;
+    /// The catalogs grow by thousands of rows with each tenant, and leave as many dead ones when it goes. They are
+    /// vacuumed and their statistics refreshed each time a tenth of the tenants has come or gone, so that the cost per
+    /// tenant stays the same; below that the server's own autovacuum is soon enough.
+    async fn analyze_when_changed(&self) -> Result<()> {
+        let new = self.inner.changed.fetch_add(1, Ordering::Relaxed) + 1;
         if new < 10 {
             return Ok(());
         }
         let all: i64 =
             sqlx::query_scalar("SELECT count(*) FROM control.tenant_schemas").fetch_one(self.control()).await?;
         if i64::from(new) * 10 >= all {
-            self.inner.provisioned.store(0, Ordering::Relaxed);
+            self.inner.changed.store(0, Ordering::Relaxed);
             provision::analyze_catalogs(&self.inner.server).await?;
         }
         Ok(())

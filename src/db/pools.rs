@@ -20,6 +20,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The longest wait for a connection, or for another tenant's pool to become free.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a pool that is shut waits for its connections; their sessions are ended by then.
+const SHUT_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The pools that are open, at most `limit` of them.
 #[derive(Debug)]
 pub(super) struct TenantPools {
@@ -94,6 +97,19 @@ impl TenantPools {
         let pools: Vec<PgPool> = self.locked().drain().map(|(_, open)| open.pool).collect();
         for pool in pools {
             pool.close().await;
+        }
+    }
+
+    /// Closes a tenant's pool at once, whoever uses it; what is returned waits for its connections to be given back.
+    pub(super) fn shut(&self, id: &TenantId) -> impl Future<Output = ()> + Send + 'static {
+        let pool = self.locked().remove(id).map(|open| open.pool);
+        self.freed.notify_one();
+        let closing = pool.map(|pool| tokio::spawn(async move { pool.close().await }));
+        async move {
+            if let Some(closing) = closing {
+                // Whoever still holds a connection finds it dead: there is nothing to wait for beyond a moment.
+                let _ = tokio::time::timeout(SHUT_PATIENCE, closing).await;
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{
-    bootstrap::{ensure_role, execute, fill, lock, quote, set_password},
+    bootstrap::{ensure_role, execute, fill, lock_tenant, quote, set_password},
     migrate,
     server::Server,
 };
@@ -15,7 +15,7 @@ const OWNER: &str = include_str!("sql/provision_owner.sql");
 pub const APPEND_ONLY_TABLES: &[&str] = &["audit_entries", "audit_checkpoints"];
 
 /// Changes whenever the statements of this file do, so that existing tenants are brought up to date.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// What a tenant's schema is made from: it differs when migrations or grants have been added.
 pub(super) fn fingerprint() -> String {
@@ -25,24 +25,23 @@ pub(super) fn fingerprint() -> String {
 /// Makes or completes the schema, the roles, the privileges and the tables. Running it again changes nothing.
 pub(super) async fn provision(server: &Server, id: &TenantId) -> Result<()> {
     let mut administrator = server.administrator().await?;
-    lock(&mut administrator).await?;
+    lock_tenant(&mut administrator, id).await?;
     let (role, owner) = (id.schema(), id.owner_role());
     ensure_role(&mut administrator, &owner, "NOLOGIN").await?;
     ensure_role(&mut administrator, &role, &format!("LOGIN CONNECTION LIMIT {}", connection_limit(server))).await?;
     set_password(&mut administrator, server, &role).await?;
     let names = [
-        ("{database}", quote(server.database())),
         ("{role}", quote(&role)),
         ("{owner}", quote(&owner)),
         ("{schema}", quote(&role)),
+        ("{group}", quote(&server.tenants_role())),
     ];
     // An administrator who is no superuser must be a member of the owner to act as it.
     let superuser_needs_no = if server.is_own() { "" } else { "GRANT {owner} TO CURRENT_USER;" };
     let as_administrator = format!(
         "{superuser_needs_no}
          CREATE SCHEMA IF NOT EXISTS {{schema}} AUTHORIZATION {{owner}};
-         GRANT CONNECT ON DATABASE {{database}} TO {{role}};
-         GRANT USAGE ON SCHEMA extensions TO {{owner}}, {{role}};
+         GRANT {{group}} TO {{owner}}, {{role}} WITH INHERIT TRUE, SET FALSE;
          SET ROLE {{owner}};
          SET search_path TO {{schema}}, extensions;"
     );

@@ -83,6 +83,11 @@ impl Server {
         if self.is_own() { "aegis_app".to_owned() } else { format!("{}_app", self.database) }
     }
 
+    /// The role that every tenant's roles are members of, and can never become: it may connect, and use the extensions.
+    pub(super) fn tenants_role(&self) -> String {
+        format!("{}_tenants", self.database)
+    }
+
     /// The password of a role, where roles have one.
     pub(super) fn password(&self, role: &str) -> Option<String> {
         self.passwords.then(|| self.key.derive("postgres role", &format!("{}/{role}", self.database)))

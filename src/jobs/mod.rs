@@ -9,6 +9,7 @@
 //! - attempts wait longer and longer, in the database and not in memory;
 //! - a worker that loses its database is started again under a new name, since its old jobs may be taken by then.
 
+mod gate;
 mod store;
 mod worker;
 
@@ -26,9 +27,10 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::{sync::watch, task::JoinSet};
 
+pub use self::gate::{Admission, Gate};
 use crate::{
     db::Databases,
-    support::{Error, Result, random},
+    support::{Error, Result, ids::TenantId, random},
 };
 
 /// How often finished jobs and dead workers are looked for.
@@ -41,6 +43,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// How often it is tried in all.
     const ATTEMPTS: u32 = 5;
+
+    /// Whose job it is. It waits while that tenant is suspended, and ends with it.
+    fn tenant(&self) -> Option<&TenantId>;
 }
 
 /// Which attempt this is.
@@ -104,6 +109,7 @@ pub struct Jobs {
     settings: Settings,
     /// Names the workers of this start: those of the last start are other workers, whose jobs are taken over.
     boot: String,
+    gate: Arc<dyn Gate>,
     stop: watch::Sender<bool>,
     workers: Mutex<JoinSet<()>>,
 }
@@ -112,7 +118,14 @@ impl Jobs {
     /// Jobs of this appliance.
     pub fn new(db: &Databases, settings: Settings) -> Self {
         let boot = hex::encode(random::bytes::<8>());
-        Self { pool: db.jobs().clone(), settings, boot, stop: watch::channel(false).0, workers: Mutex::default() }
+        let (pool, gate) = (db.jobs().clone(), Arc::new(gate::Everybody));
+        Self { pool, settings, boot, gate, stop: watch::channel(false).0, workers: Mutex::default() }
+    }
+
+    /// Asks `gate` before a tenant's job is done.
+    #[must_use]
+    pub fn with_gate(self, gate: impl Gate) -> Self {
+        Self { gate: Arc::new(gate), ..self }
     }
 
     /// The queue of a kind of job.
@@ -127,6 +140,7 @@ impl Jobs {
             settings: self.settings,
             boot: self.boot.clone(),
             concurrency: concurrency.max(1),
+            gate: Arc::clone(&self.gate),
             handler: Arc::new(handler),
             job: PhantomData,
         };
@@ -187,6 +201,22 @@ impl Jobs {
     fn workers(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes all jobs of a tenant, done ones too. Gives how many.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget(db: &Databases, tenant: &TenantId) -> Result<u64> {
+    store::forget(db.jobs(), tenant).await
+}
+
+/// Lets the jobs of a tenant that is back in service run at once.
+///
+/// # Errors
+/// When the database does not answer; they run within the hour anyway.
+pub async fn wake(db: &Databases, tenant: &TenantId) -> Result<u64> {
+    store::wake(db.jobs(), tenant).await
 }
 
 /// A queue that jobs of one kind are put into. Cheap to clone.

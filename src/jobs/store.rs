@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgPool, postgres::types::PgInterval};
 
-use crate::support::Result;
+use crate::support::{Result, ids::TenantId};
 
 /// Lets a failed job wait. Called while the job is still locked by its worker; the status comes from apalis after.
 pub(super) async fn postpone(pool: &PgPool, id: &str, wait: Duration) -> Result<()> {
@@ -15,6 +15,41 @@ pub(super) async fn postpone(pool: &PgPool, id: &str, wait: Duration) -> Result<
         .execute(pool)
         .await?;
     Ok(())
+}
+
+/// Puts a job back as if nobody had taken it, to be looked at again after `wait`: the attempt does not count. Called by
+/// the job's worker, whose own report then finds nothing to change.
+pub(super) async fn park(pool: &PgPool, id: &str, wait: Duration) -> Result<()> {
+    let microseconds = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+    sqlx::query(
+        "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL, run_at = now() + $2 WHERE id = $1",
+    )
+    .bind(id)
+    .bind(PgInterval { months: 0, days: 0, microseconds })
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// What a job carries is JSON with the tenant's id, which no other text could contain by chance.
+pub(super) async fn wake(pool: &PgPool, tenant: &TenantId) -> Result<u64> {
+    let woken = sqlx::query(
+        "UPDATE apalis.jobs SET run_at = now()
+         WHERE status IN ('Pending', 'Failed') AND run_at > now() AND position(convert_to($1, 'UTF8') IN job) > 0",
+    )
+    .bind(tenant.as_str())
+    .execute(pool)
+    .await?;
+    Ok(woken.rows_affected())
+}
+
+/// Removes a tenant's jobs, whatever has become of them.
+pub(super) async fn forget(pool: &PgPool, tenant: &TenantId) -> Result<u64> {
+    let removed = sqlx::query("DELETE FROM apalis.jobs WHERE position(convert_to($1, 'UTF8') IN job) > 0")
+        .bind(tenant.as_str())
+        .execute(pool)
+        .await?;
+    Ok(removed.rows_affected())
 }
 
 /// Gives back what workers whose names begin with `name` held when they were stopped. That attempt does not count.

@@ -24,11 +24,14 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 
-use super::{Attempt, Failure, Handler, Job, Settings, storage, store};
-use crate::support::{Error, Kind};
+use super::{Admission, Attempt, Failure, Gate, Handler, Job, Settings, storage, store};
+use crate::support::{Error, Kind, Result as Outcome};
 
 /// The longest wait between two attempts.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
+
+/// How often a job whose tenant is out of service is looked at, in case nobody wakes it.
+const PARKED_FOR: Duration = Duration::from_hours(1);
 
 /// The wait before a worker that lost its database is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -39,6 +42,7 @@ pub(super) struct Worker<J, H> {
     pub(super) boot: String,
     pub(super) concurrency: usize,
     pub(super) handler: Arc<H>,
+    pub(super) gate: Arc<dyn Gate>,
     pub(super) job: PhantomData<fn(J)>,
 }
 
@@ -68,12 +72,14 @@ impl<J: Job, H: Handler<J>> Worker<J, H> {
     /// Boxed here, because inside an `async fn` the compiler cannot see that apalis's future may change threads.
     fn run_once(&self, name: &str, mut stop: watch::Receiver<bool>) -> BoxFuture<'static, Result<(), WorkerError>> {
         let (pool, backoff, handler) = (self.pool.clone(), self.settings.backoff, Arc::clone(&self.handler));
+        let gate = Arc::clone(&self.gate);
         let perform = move |payload: Value, tries: Tries, id: TaskId| {
-            let (pool, handler) = (pool.clone(), Arc::clone(&handler));
+            let (pool, gate, handler) = (pool.clone(), Arc::clone(&gate), Arc::clone(&handler));
             async move {
                 let number = u32::try_from(tries.current()).unwrap_or(u32::MAX);
                 let attempt = Attempt { number, of: J::ATTEMPTS };
-                perform::<J, H>(&pool, handler.as_ref(), &id.to_string(), payload, attempt, backoff).await
+                let desk = Desk { pool: &pool, gate: gate.as_ref(), id: &id.to_string(), backoff };
+                perform::<J, H>(&desk, handler.as_ref(), payload, attempt).await
             }
         };
         let stopped = async move {
@@ -96,15 +102,39 @@ async fn wait(stop: &mut watch::Receiver<bool>, time: Duration) -> bool {
     tokio::time::timeout(time, stop.wait_for(|stop| *stop)).await.is_ok()
 }
 
+/// One job in a worker's hands.
+struct Desk<'a> {
+    pool: &'a PgPool,
+    gate: &'a dyn Gate,
+    id: &'a str,
+    backoff: Duration,
+}
+
+impl Desk<'_> {
+    /// What becomes of a job, as far as its tenant decides that.
+    async fn admission<J: Job>(&self, job: &J) -> Outcome<Admission> {
+        match job.tenant() {
+            Some(tenant) => self.gate.admit(tenant).await,
+            None => Ok(Admission::Run),
+        }
+    }
+
+    /// Puts the job back for the time that its tenant is out of service.
+    async fn park(&self, queue: &str) -> Result<(), BoxDynError> {
+        tracing::info!(queue, job = self.id, "a job waits, because its tenant is out of service");
+        store::park(self.pool, self.id, PARKED_FOR).await.map_err(|error| error.to_string())?;
+        Err("parked".into())
+    }
+}
+
 /// Does a job once. What it returns is stored with the job and must tell nothing about a tenant.
 async fn perform<J: Job, H: Handler<J>>(
-    pool: &PgPool,
+    desk: &Desk<'_>,
     handler: &H,
-    id: &str,
     payload: Value,
     attempt: Attempt,
-    backoff: Duration,
 ) -> Result<(), BoxDynError> {
+    let id = desk.id;
     let decode = || serde_json::from_value::<J>(payload.clone());
     let (job, same_job) = match (decode(), decode()) {
         (Ok(job), Ok(same_job)) => (job, same_job),
@@ -113,6 +143,12 @@ async fn perform<J: Job, H: Handler<J>>(
             return Err(AbortError::new("unreadable").into());
         }
     };
+    match desk.admission(&job).await {
+        Ok(Admission::Wait) => return desk.park(J::QUEUE).await,
+        Ok(Admission::Drop) => return Ok(()),
+        // Where nobody can say, the job itself finds out.
+        Ok(Admission::Run) | Err(_) => {}
+    }
     if attempt.number > attempt.of {
         // The last attempts did not fail: the process ended during them.
         let error = Error::new(Kind::Internal, "the appliance stopped each time while it was at this");
@@ -123,9 +159,15 @@ async fn perform<J: Job, H: Handler<J>>(
         Ok(Err(failure)) => failure,
         Err(_) => Failure::Retry(Error::new(Kind::Internal, "a fault in the appliance's own code")),
     };
+    // A tenant that is taken out of service loses its connections, and that is no fault of the job.
+    match desk.admission(&same_job).await {
+        Ok(Admission::Wait) => return desk.park(J::QUEUE).await,
+        Ok(Admission::Drop) => return Ok(()),
+        Ok(Admission::Run) | Err(_) => {}
+    }
     match failure {
         Failure::Retry(error) if attempt.number < attempt.of => {
-            let wait = backoff.saturating_mul(1 << (attempt.number - 1).min(16)).min(LONGEST_BACKOFF);
+            let wait = desk.backoff.saturating_mul(1 << (attempt.number - 1).min(16)).min(LONGEST_BACKOFF);
             tracing::warn!(
                 queue = J::QUEUE,
                 job = id,
@@ -134,7 +176,7 @@ async fn perform<J: Job, H: Handler<J>>(
                 wait_ms = wait.as_millis(),
                 "a job failed and will be tried again"
             );
-            store::postpone(pool, id, wait).await.map_err(|error| error.to_string())?;
+            store::postpone(desk.pool, id, wait).await.map_err(|error| error.to_string())?;
             Err(format!("{:?}", error.kind()).into())
         }
         Failure::Retry(error) | Failure::GiveUp(error) => give_up(handler, same_job, id, attempt, &error).await,

@@ -27,6 +27,10 @@ impl Job for IngestDocument {
     const QUEUE: &'static str = "knowledge.ingest";
     /// With the queue's growing waits this bridges some twenty minutes without a model server.
     const ATTEMPTS: u32 = 12;
+
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant)
+    }
 }
 
 #[async_trait]
@@ -80,8 +84,12 @@ impl Handler<IngestDocument> for Ingester {
 pub async fn resume(knowledge: &Knowledge, tenants: &Tenants) -> Result<usize> {
     let mut resumed = 0;
     for tenant in tenants.list().await? {
-        let db = tenants.open(&tenant).await?;
-        resumed += knowledge.resume(&db).await?;
+        let one = async { knowledge.resume(&tenants.open(&tenant).await?).await };
+        match one.await {
+            Ok(count) => resumed += count,
+            // One that is not served now keeps nobody else waiting; its documents are looked for at the next start.
+            Err(error) => tracing::warn!(tenant = %tenant.id, %error, "unfinished documents could not be looked for"),
+        }
     }
     if resumed > 0 {
         tracing::info!(documents = resumed, "documents that were not finished are queued again");

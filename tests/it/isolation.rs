@@ -19,12 +19,12 @@ async fn two_tenants(db: &TestDb) -> (TenantDb, Tenant) {
     let (schema, owner) = (b.id.schema(), b.id.owner_role());
     let secret = format!(
         "SET ROLE {owner};
-         CREATE TABLE {schema}.secrets (id bigint GENERATED ALWAYS AS IDENTITY, body tsvector DEFAULT 'treasure');
-         CREATE VIEW {schema}.secrets_view AS SELECT * FROM {schema}.secrets;
+         CREATE TABLE {schema}.hoard (id bigint GENERATED ALWAYS AS IDENTITY, body tsvector DEFAULT 'treasure');
+         CREATE VIEW {schema}.hoard_view AS SELECT * FROM {schema}.hoard;
          CREATE TYPE {schema}.mood AS ENUM ('good', 'bad');
          CREATE FUNCTION {schema}.reveal() RETURNS bigint LANGUAGE sql SECURITY DEFINER
-             AS 'SELECT count(*) FROM {schema}.secrets';
-         INSERT INTO {schema}.secrets DEFAULT VALUES;
+             AS 'SELECT count(*) FROM {schema}.hoard';
+         INSERT INTO {schema}.hoard DEFAULT VALUES;
          RESET ROLE"
     );
     run(&mut db.superuser().await, &secret).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_tenants_role_is_denied_on_every_object_of_another_tenant() {
     )
     .await;
     assert!(relations.iter().any(|name| name.ends_with(".audit_entries")), "{relations:?}");
-    assert!(relations.iter().any(|name| name.ends_with(".secrets_view")), "{relations:?}");
+    assert!(relations.iter().any(|name| name.ends_with(".hoard_view")), "{relations:?}");
     for relation in &relations {
         all_denied(
             a.pool(),
@@ -182,7 +182,7 @@ async fn the_control_pool_cannot_read_a_tenants_data() {
     all_denied(
         control,
         &[
-            format!("SELECT * FROM {schema}.secrets"),
+            format!("SELECT * FROM {schema}.hoard"),
             format!("SELECT * FROM {schema}.audit_entries"),
             format!("SET ROLE {schema}"),
             "CREATE TABLE control.mine ()".to_owned(),
@@ -202,10 +202,10 @@ async fn switching_roles_inside_one_statement_leads_nowhere() {
             // The attack that reads another tenant through an authenticator role with one single SELECT.
             format!(
                 "SELECT * FROM (SELECT set_config('role', '{schema}', true) OFFSET 0) s,
-                               ts_stat('SELECT body FROM {schema}.secrets')"
+                               ts_stat('SELECT body FROM {schema}.hoard')"
             ),
             format!("SELECT set_config('role', '{schema}', false)"),
-            format!("SELECT * FROM ts_stat('SELECT body FROM {schema}.secrets')"),
+            format!("SELECT * FROM ts_stat('SELECT body FROM {schema}.hoard')"),
             format!("SET ROLE {schema}"),
             format!("SET LOCAL ROLE {}", b.id.owner_role()),
             format!("SET ROLE {}", a.tenant().owner_role()),
@@ -257,7 +257,7 @@ async fn nothing_can_be_left_behind_for_another_session() {
 async fn the_catalogs_tell_nothing_about_others() {
     let db = TestDb::new().await;
     let (a, b) = two_tenants(&db).await;
-    let secrets = format!("{}.secrets", b.id.schema());
+    let secrets = format!("{}.hoard", b.id.schema());
     let mut superuser = db.superuser().await;
     let oid: i64 =
         sqlx::query_scalar("SELECT $1::regclass::oid::int8").bind(&secrets).fetch_one(&mut superuser).await.unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use aegis::{
     jobs::{Attempt, Failure, Handler, Job, Jobs, Settings},
-    support::Error,
+    support::{Error, ids::TenantId},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,10 @@ struct Errand {
 impl Job for Errand {
     const QUEUE: &'static str = "test.errand";
     const ATTEMPTS: u32 = 3;
+
+    fn tenant(&self) -> Option<&TenantId> {
+        None
+    }
 }
 
 /// What an errand does, by the number of the attempt.

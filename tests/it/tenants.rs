@@ -1,8 +1,12 @@
-//! Creating tenants, and finding them again.
+//! Creating tenants, finding them again, and bringing them up to date.
 
-use aegis::support::Kind;
+mod life_cycle;
+mod removal;
 
-use crate::harness::TestDb;
+use aegis::{db::Databases, support::Kind};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{TestDb, database::settings};
 
 #[tokio::test]
 async fn a_tenant_is_found_by_its_slug_once_it_is_created() {
@@ -69,16 +73,71 @@ async fn many_tenants_share_few_pools() {
 async fn a_start_brings_tenants_of_an_older_binary_up_to_date() {
     let db = TestDb::new().await;
     let (acme, _) = db.tenant("acme").await;
+    let group = format!("{}_tenants", db.server().database());
     let mut superuser = db.superuser().await;
-    let lose = format!(
-        "UPDATE control.tenant_schemas SET fingerprint = 'old'; REVOKE USAGE ON SCHEMA extensions FROM {}",
-        acme.id.schema()
-    );
+    let lose =
+        format!("UPDATE control.tenant_schemas SET fingerprint = 'old'; REVOKE {group} FROM {}", acme.id.schema());
     sqlx::raw_sql(sqlx::AssertSqlSafe(lose)).execute(&mut superuser).await.unwrap();
 
-    let again = aegis::db::Databases::open(db.server().clone(), &crate::harness::database::settings()).await.unwrap();
+    let again = Databases::open(db.server().clone(), &settings()).await.unwrap();
+    assert_eq!(again.upkeep(), Some((0, 1)));
+    assert_eq!(again.tenant(&acme.id).await.unwrap_err().kind(), Kind::Unavailable, "not before its turn");
+    assert_eq!(again.bring_up_to_date(&CancellationToken::new()).await, (1, 0));
+    assert_eq!(again.upkeep(), None);
 
     let tenant = again.tenant(&acme.id).await.unwrap();
     let vector: String = sqlx::query_scalar("SELECT '[1,2]'::vector::text").fetch_one(tenant.pool()).await.unwrap();
     assert_eq!(vector, "[1,2]");
+}
+
+#[tokio::test]
+async fn one_tenant_that_cannot_be_brought_up_to_date_is_refused_and_keeps_nobody_else_waiting() {
+    let db = TestDb::new().await;
+    let (sick, _) = db.tenant("sick").await;
+    let (sound, _) = db.tenant("sound").await;
+    // Its history says that a migration of another text has been applied.
+    let spoil = format!(
+        "UPDATE control.tenant_schemas SET fingerprint = 'old';
+         UPDATE {}.refinery_schema_history SET checksum = '1' WHERE version = 1",
+        sick.id.schema()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(spoil)).execute(&mut db.superuser().await).await.unwrap();
+
+    let again = Databases::open(db.server().clone(), &settings()).await.unwrap();
+    assert_eq!(again.bring_up_to_date(&CancellationToken::new()).await, (1, 1));
+    assert_eq!(again.upkeep(), None, "none waits any more");
+    again.tenant(&sound.id).await.unwrap();
+    let error = again.tenant(&sick.id).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.remedy_text().unwrap().contains("aegis doctor"), "{error}");
+    let refused = again.refused();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].0 == sick.id && !refused[0].1.is_empty(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn bringing_tenants_up_to_date_goes_on_where_it_was_cut_off() {
+    let db = TestDb::new().await;
+    for n in 0..8 {
+        db.tenant(&format!("tenant-{n}")).await;
+    }
+    sqlx::raw_sql("UPDATE control.tenant_schemas SET fingerprint = 'old'")
+        .execute(&mut db.superuser().await)
+        .await
+        .unwrap();
+    let stop = CancellationToken::new();
+    let first = Databases::open(db.server().clone(), &settings()).await.unwrap();
+    assert_eq!(first.upkeep(), Some((0, 8)));
+    let (done, failed) = tokio::join!(first.bring_up_to_date(&stop), async {
+        while first.upkeep().is_some_and(|(done, _)| done < 2) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        stop.cancel();
+    })
+    .0;
+    assert!((2..8).contains(&done) && failed == 0, "{done}, {failed}");
+
+    let second = Databases::open(db.server().clone(), &settings()).await.unwrap();
+    assert_eq!(second.upkeep(), Some((0, 8 - done)), "what is done is done");
+    assert_eq!(second.bring_up_to_date(&CancellationToken::new()).await, (8 - done, 0));
 }

@@ -32,6 +32,12 @@ pub fn router(app: App) -> Router {
     let largest = usize::try_from(app.config.knowledge.max_file_mib << 20).unwrap_or(usize::MAX);
     Router::new()
         .route("/tenants", get(tenants::list_tenants).post(tenants::create_tenant))
+        .route("/tenants/{slug}", get(tenants::show_tenant).delete(tenants::delete_tenant))
+        .route("/tenants/{slug}/rename", post(tenants::rename_tenant))
+        .route("/tenants/{slug}/suspend", post(tenants::suspend_tenant))
+        .route("/tenants/{slug}/resume", post(tenants::resume_tenant))
+        .route("/tenants/{slug}/undelete", post(tenants::undelete_tenant))
+        .route("/users", post(people::create_user))
         .route("/users", get(people::list_people).post(people::create_user))
         .route("/users/{email}", get(people::show_person).delete(people::remove_person))
         .route("/users/{email}/reset", post(people::reset))
@@ -108,9 +114,18 @@ async fn list_allowed(State(app): State<App>) -> Json<Vec<Allowed>> {
 
 async fn find_tenant(app: &App, slug: &str) -> Result<Tenant> {
     let slug: Slug = slug.parse()?;
-    app.tenants.by_slug(&slug).await?.ok_or_else(|| {
-        Error::not_found(&format!("the tenant {slug}")).remedy("`aegis tenant list` shows those that there are")
-    })
+    match app.tenants.by_slug(&slug).await? {
+        Some(tenant) => Ok(tenant),
+        None => Err(match app.tenants.record_by_slug(&slug).await? {
+            Some(record) => Error::conflict(format!("the tenant {slug} is {}", record.state))
+                .remedy(format!("`aegis tenant show {slug}` tells more")),
+            None => no_tenant(&slug),
+        }),
+    }
+}
+
+fn no_tenant(slug: &Slug) -> Error {
+    Error::not_found(&format!("the tenant {slug}")).remedy("`aegis tenant list` shows those that there are")
 }
 
 async fn open(app: &App, slug: &str) -> Result<TenantDb> {

@@ -31,6 +31,7 @@ use axum::{
 use futures::StreamExt as _;
 use sqlx::Executor as _;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -171,6 +172,7 @@ impl Office {
         let passphrases = Passphrases { configured: None, ask: || Ok(None) };
         let keyring = Keyring::open(home.path(), &passphrases, db.shared_clock().now()).unwrap();
         let app = App::on(db.databases.clone(), config, keyring, db.shared_clock(), AEGIS.into()).await.unwrap();
+        app.begin(&CancellationToken::new()).await.unwrap();
         let parts = Parts { postgres: None, databases: db.databases.clone() };
         let routes = routes::declared(&app)
             .into_iter()
