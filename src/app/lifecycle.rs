@@ -16,6 +16,7 @@ use anyhow::Context;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    sync::broadcast::error::RecvError,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,8 @@ use crate::{
     config::{Config, DatabaseMode},
     http::{self, serve::Patience},
     postgres::{DataDirLock, Settings, Supervisor},
-    secrets::Secrets,
     support::{self, Clock as _, Error, Kind, SystemClock},
+    tenants::{Change, State},
     vault::{Keyring, Passphrase, keyring::Passphrases},
 };
 
@@ -190,7 +191,6 @@ impl Running {
         let socket = Appliance::admin_socket(&app.config.data_dir);
         let mut servers = vec![serve_admin(&socket, &app, closing.clone())?];
         if let Some(listener) = listener {
-            tokio::spawn(resume_rotation(app.secrets.clone()));
             let router = {
                 let parts = Parts { postgres: postgres.map(Supervisor::states), databases: app.databases.clone() };
                 routes::router(&app, parts)
@@ -247,10 +247,25 @@ async fn open_keyring(config: &Config) -> anyhow::Result<Keyring> {
     Ok(open.await??)
 }
 
-/// In the background, because there may be many tenants.
-async fn resume_rotation(secrets: Secrets) {
-    if let Err(error) = secrets.resume_rotation().await {
-        tracing::error!(%error, "a rotation of the appliance's key could not be finished; the next start goes on");
+/// Finishes a rotation of the appliance's key that was interrupted, and goes on with it when a tenant comes back into
+/// service, or is gone. In the background, because there may be many tenants.
+async fn keep_sealed(app: App, closing: CancellationToken) {
+    let mut changes = app.tenants.changes();
+    loop {
+        if let Err(error) = app.secrets.resume_rotation().await {
+            tracing::error!(%error, "a rotation of the appliance's key could not be finished; the next start goes on");
+        }
+        loop {
+            let change = tokio::select! {
+                () = closing.cancelled() => return,
+                change = changes.recv() => change,
+            };
+            match change {
+                Ok(Change { state: Some(State::Active) | None, .. }) | Err(RecvError::Lagged(_)) => break,
+                Ok(_) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
     }
 }
 
@@ -307,6 +322,9 @@ async fn begin(
     app.begin(&closing).await?;
     if closing.is_cancelled() {
         return Ok(());
+    }
+    if address.is_some() {
+        tokio::spawn(keep_sealed(app.clone(), closing));
     }
     announce(&app, address, began).await
 }

@@ -133,6 +133,9 @@ fn describe_status(status: &KeyStatus) -> String {
             left.join(", ")
         ),
     });
+    if !status.waiting.is_empty() {
+        lines.push(format!("             out of service, so that their keys wait: {}", status.waiting.join(", ")));
+    }
     lines.join("\n")
 }
 
@@ -142,5 +145,12 @@ fn describe_rotation(done: &ApplianceRotation) -> String {
     let mut lines = vec![format!("{began}: {}. Tenants' keys sealed again: {}.", done.recipient, done.resealed)];
     let left = done.left.iter();
     lines.extend(left.map(|(tenant, why)| format!("  {tenant} is still sealed to the old key, which is kept: {why}")));
+    if !done.waiting.is_empty() {
+        lines.push(format!(
+            "  Out of service, so that their keys wait, and the old key with them: {}. It is forgotten once they are back, \
+             or gone.",
+            done.waiting.join(", ")
+        ));
+    }
     lines.join("\n")
 }

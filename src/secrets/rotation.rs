@@ -8,6 +8,7 @@ use crate::{
     audit::{self, Action, Actor, NewEntry},
     db::TenantDb,
     support::{Error, Result},
+    tenants::{State, Tenant},
     vault::{
         Passphrase, SealingKey, envelope,
         envelope::Place,
@@ -33,6 +34,8 @@ pub struct ApplianceRotation {
     pub resealed: usize,
     /// Tenants (slugs) whose keys could not be sealed again, and why. Until there are none the old key is kept.
     pub left: Vec<(String, String)>,
+    /// Tenants (slugs) out of service, which nobody can reach: until they are back, or gone, the old key is kept, too.
+    pub waiting: Vec<String>,
     /// The public half of the current key.
     pub recipient: String,
 }
@@ -43,10 +46,12 @@ pub struct KeyStatus {
     /// About the key file.
     #[serde(flatten)]
     pub overview: Overview,
-    /// Tenants that have a key.
+    /// Tenants in service that have a key.
     pub tenants: usize,
-    /// Tenants (slugs) whose key is not sealed to the current one.
+    /// Tenants in service (slugs) whose key is not sealed to the current one.
     pub not_resealed: Vec<String>,
+    /// Tenants out of service (slugs), whose keys nobody can look at.
+    pub waiting: Vec<String>,
 }
 
 impl Secrets {
@@ -84,41 +89,76 @@ impl Secrets {
     }
 
     /// Gives the appliance a new sealing key and seals every tenant's key to it; or goes on with that, when it was
-    /// interrupted. The old key is kept until no tenant needs it.
+    /// interrupted. Old keys are kept until no tenant needs them.
     ///
     /// # Errors
     /// When the key file cannot be written or the tenants cannot be listed; running it again goes on.
     pub async fn rotate_appliance(&self, by: Actor) -> Result<ApplianceRotation> {
         let _alone = self.rotating.lock().await;
-        let resumed = !self.keyring.begin_rotation(self.clock.now()).await?;
+        let resumed = self.is_interrupted().await?;
+        if !resumed {
+            self.keyring.begin_rotation(self.clock.now()).await?;
+        }
+        self.reseal_all(resumed, by).await
+    }
+
+    /// Finishes a rotation that a crash or a power cut interrupted, or that tenants out of service were left out of. Part
+    /// of each start, and done when a tenant comes back.
+    ///
+    /// # Errors
+    /// As [`Secrets::rotate_appliance`].
+    pub async fn resume_rotation(&self) -> Result<()> {
+        let _alone = self.rotating.lock().await;
+        if self.keyring.is_rotating().await {
+            let done = self.reseal_all(true, Actor::System).await?;
+            for (tenant, why) in done.left {
+                tracing::warn!(tenant, why, "the key of a tenant's secrets is still sealed to the old key");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a rotation was begun and not finished for the tenants in service. Those out of service do not stand in
+    /// the way of another rotation: the key that theirs is sealed to waits with them.
+    async fn is_interrupted(&self) -> Result<bool> {
+        if !self.keyring.is_rotating().await {
+            return Ok(false);
+        }
+        let status = self.key_status().await?;
+        Ok(status.waiting.is_empty() || !status.not_resealed.is_empty())
+    }
+
+    async fn reseal_all(&self, resumed: bool, by: Actor) -> Result<ApplianceRotation> {
         let (mut resealed, mut left) = (0, Vec::new());
-        for tenant in self.tenants.list().await? {
+        let (in_service, waiting) = self.all_tenants().await?;
+        for tenant in in_service {
             let sealed = async { self.reseal(&self.tenants.open(&tenant).await?, &by).await };
             match sealed.await {
                 Ok(again) => resealed += usize::from(again),
                 Err(error) => left.push((tenant.slug.to_string(), error.to_string())),
             }
         }
-        if left.is_empty() {
+        if left.is_empty() && waiting.is_empty() {
             self.keyring.finish_rotation().await?;
         }
-        tracing::info!(resumed, resealed, left = left.len(), "the appliance's sealing key was rotated");
+        let (tenants_left, tenants_waiting) = (left.len(), waiting.len());
+        tracing::info!(resumed, resealed, tenants_left, tenants_waiting, "the appliance's sealing key was rotated");
         let recipient = self.keyring.sealing().await.current().recipient();
-        Ok(ApplianceRotation { resumed, resealed, left, recipient })
+        Ok(ApplianceRotation { resumed, resealed, left, waiting, recipient })
     }
 
-    /// Finishes a rotation that a crash or a power cut interrupted. Part of each start.
-    ///
-    /// # Errors
-    /// As [`Secrets::rotate_appliance`].
-    pub async fn resume_rotation(&self) -> Result<()> {
-        if self.keyring.is_rotating().await {
-            let done = self.rotate_appliance(Actor::System).await?;
-            for (tenant, why) in done.left {
-                tracing::warn!(tenant, why, "the key of a tenant's secrets is still sealed to the old key");
+    /// Every tenant that has a schema and keeps it: those in service, and the slugs of those that are not. Out of one
+    /// statement, so that none slips from the one list past the other.
+    async fn all_tenants(&self) -> Result<(Vec<Tenant>, Vec<String>)> {
+        let (mut in_service, mut waiting) = (Vec::new(), Vec::new());
+        for record in self.tenants.records("", usize::MAX).await? {
+            match record.state {
+                State::Active => in_service.push(record.tenant),
+                State::Suspended | State::Deleting => waiting.push(record.tenant.slug.to_string()),
+                State::Creating | State::Removing => {}
             }
         }
-        Ok(())
+        Ok((in_service, waiting))
     }
 
     /// Seals a tenant's key to the current one, unless it is so already. True when there was something to do.
@@ -144,14 +184,15 @@ impl Secrets {
     pub async fn key_status(&self) -> Result<KeyStatus> {
         let overview = self.keyring.overview().await;
         let (mut tenants, mut not_resealed) = (0, Vec::new());
-        for tenant in self.tenants.list().await? {
+        let (in_service, waiting) = self.all_tenants().await?;
+        for tenant in in_service {
             let Some(row) = store::key(&self.tenants.open(&tenant).await?).await? else { continue };
             tenants += 1;
             if row.sealed_to != overview.sealing.recipient {
                 not_resealed.push(tenant.slug.to_string());
             }
         }
-        Ok(KeyStatus { overview, tenants, not_resealed })
+        Ok(KeyStatus { overview, tenants, not_resealed, waiting })
     }
 
     /// What can be told about the key file, without looking at the tenants.

@@ -169,21 +169,17 @@ impl Keyring {
         self.0.state.read().await.sealing.len() > 1
     }
 
-    /// Makes a new sealing key the current one, and keeps the old one. False when a rotation is under way already,
-    /// which is then to be finished. When it returns, nothing more is sealed to the old one.
+    /// Makes a new sealing key the current one, and keeps those before it. When it returns, nothing more is sealed to
+    /// them.
     ///
     /// # Errors
     /// When the file cannot be written; then nothing has changed.
-    pub async fn begin_rotation(&self, now: DateTime<Utc>) -> Result<bool> {
+    pub async fn begin_rotation(&self, now: DateTime<Utc>) -> Result<()> {
         let _alone = self.0.changing.lock().await;
-        if self.is_rotating().await {
-            return Ok(false);
-        }
         let mut sealing = self.0.state.read().await.sealing.clone();
         sealing.insert(0, SealingKey::generate(now));
         let passphrase = self.passphrase().await;
-        self.replace(sealing, passphrase).await?;
-        Ok(true)
+        self.replace(sealing, passphrase).await
     }
 
     /// Forgets the old sealing keys. Nothing may be sealed to them any more.
@@ -329,8 +325,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let keyring = open(directory.path(), None).unwrap();
         let old = keyring.sealing().await.current().recipient();
-        assert!(keyring.begin_rotation(DateTime::UNIX_EPOCH).await.unwrap());
-        assert!(!keyring.begin_rotation(DateTime::UNIX_EPOCH).await.unwrap(), "one at a time");
+        keyring.begin_rotation(DateTime::UNIX_EPOCH).await.unwrap();
 
         // Killed in the middle of a later write: the draft is of no consequence.
         fs::write(Keyring::path(directory.path()).with_extension("key.draft"), "half a fi").unwrap();

@@ -29,7 +29,8 @@
 //!    one stays readable all the while.
 //! 3. When no tenant is left, the key file is replaced by one without the old key.
 //!
-//! A start that finds two sealing keys goes on with step 2. Several nodes on one external database share the key file:
+//! A start that finds two sealing keys goes on with step 2. A tenant that is out of service cannot be reached: the old
+//! key is kept until it is back, or gone, and does not stand in the way of another rotation. Several nodes on one external database share the key file:
 //! stop the others, rotate, copy the file to them.
 //!
 //! # With a passphrase

@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod doors;
 mod egress;
+mod exploited;
 mod external;
 mod harness;
 mod http;

@@ -1,11 +1,15 @@
 //! Every door, tried by everybody: each route of the router × everyone who should not come in that way, and everyone
 //! who should. The routes are the router's own list, so a new one is tried without anybody thinking of it.
 
-mod office;
+pub mod office;
+pub mod visit;
 
 use axum::http::StatusCode;
 
-use self::office::{NARROW, Office, Route, Visit};
+use self::{
+    office::{NARROW, Office},
+    visit::{Route, Visit},
+};
 use aegis::accounts::{Permission, Role};
 
 /// What only Acme's own people may ever read: it stands in every name, title and text of Acme.

@@ -1,7 +1,7 @@
 //! An appliance with two organisations, somebody of each kind, and something of each thing.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt::Write as _,
     net::{IpAddr, Ipv4Addr},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -9,7 +9,6 @@ use std::{
 use aegis::{
     accounts::{
         self, Password, Permission, Role, User,
-        http::Access,
         tokens::{Lifetime, Made, NewToken},
     },
     agents::Ask,
@@ -26,7 +25,7 @@ use aegis::{
 use axum::{
     Router,
     body::Body,
-    http::{Method, Request, StatusCode, header},
+    http::{Method, Request, header, request::Builder},
 };
 use futures::StreamExt as _;
 use sqlx::Executor as _;
@@ -35,7 +34,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::MARK;
+use super::{
+    MARK,
+    visit::{Credential, Route, Visit, Visitor},
+};
 use crate::{appliance::AEGIS, harness::TestDb};
 
 const SECRET: &str = "birdfeed.token";
@@ -57,7 +59,7 @@ pub struct Office {
     shut_out: Vec<(&'static str, Credential)>,
     visits: AtomicU32,
     db: TestDb,
-    _home: TempDir,
+    home: TempDir,
 }
 
 /// Somebody of Acme.
@@ -66,13 +68,6 @@ struct Colleague {
     session: String,
     /// An API token with every scope that the role carries.
     token: String,
-}
-
-/// A route with what the tests ask of it.
-pub struct Route {
-    pub method: Method,
-    pub path: &'static str,
-    access: Access,
 }
 
 /// Acme's things, by the names that paths give them.
@@ -87,78 +82,12 @@ struct Things {
     invitation: Uuid,
 }
 
-/// Somebody at a door.
-pub struct Visitor {
-    pub name: &'static str,
-    credential: Credential,
-}
-
-/// What they show.
-#[derive(Clone)]
-enum Credential {
-    Nothing,
-    /// The token of a session, whose row is copied for each visit, since some visits end it.
-    Session(String),
-    /// A cookie as it is.
-    Cookie(String),
-    /// An API token.
-    Bearer(String),
-}
-
 /// What a case of being shut out is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Only {
     Neither,
     Sessions,
     Tokens,
-}
-
-/// What came of it.
-pub struct Visit {
-    pub status: StatusCode,
-    pub body: String,
-    location: String,
-}
-
-impl Route {
-    /// Whether an API token with every scope, of a person of this role, may come in.
-    pub fn allows_programs_of(&self, role: Role) -> bool {
-        self.access != Access::InPerson && self.allows(role)
-    }
-
-    /// Whether an API token may come in that carries this permission and no other.
-    pub fn allows_with_only(&self, permission: Permission) -> bool {
-        matches!(self.access, Access::Open | Access::SignedIn) || self.access == Access::Needs(permission)
-    }
-
-    /// Whether a person of this role, who is no operator, may come in.
-    pub fn allows(&self, role: Role) -> bool {
-        match self.access {
-            Access::Open | Access::SignedIn | Access::InPerson => true,
-            Access::Needs(permission) => role.may(permission),
-            Access::Operator => false,
-        }
-    }
-
-    pub fn is_open(&self) -> bool {
-        self.access == Access::Open
-    }
-
-    pub fn is_api(&self) -> bool {
-        self.path.starts_with("/api/")
-    }
-}
-
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} (for: {})", self.method, self.path, self.access)
-    }
-}
-
-impl Visit {
-    pub fn leads_to_sign_in(&self) -> bool {
-        self.status.is_redirection() && self.location.starts_with("/sign-in")
-    }
 }
 
 impl Office {
@@ -192,7 +121,7 @@ impl Office {
             shut_out: Vec::new(),
             visits: AtomicU32::new(1),
             db,
-            _home: home,
+            home,
         };
         for role in Role::ALL {
             let (user, session) = office.person(&app, &format!("{role}@acme.example"), role).await;
@@ -257,8 +186,32 @@ impl Office {
         Visitor { name: "another organisation's owner", credential: Credential::Session(self.foreigner.clone()) }
     }
 
+    /// Somebody with nothing to show.
+    pub fn nobody(&self) -> Visitor {
+        Visitor { name: "nobody", credential: Credential::Nothing }
+    }
+
+    /// The token of somebody's session, and their API token.
+    pub fn credentials_of(&self, role: Role) -> (String, String) {
+        let colleague = self.person_of(role);
+        (colleague.session.clone(), colleague.token.clone())
+    }
+
     pub async fn get(&self, path: &str, visitor: &Visitor) -> Visit {
-        self.send(Request::get(path), path.starts_with("/api/"), &visitor.credential, Body::empty()).await
+        self.request(visitor, Request::get(path), Body::empty()).await
+    }
+
+    /// Sends a request that is made elsewhere.
+    pub async fn request(&self, visitor: &Visitor, request: Builder, body: Body) -> Visit {
+        let json = request.uri_ref().is_some_and(|uri| uri.path().starts_with("/api/"));
+        self.send(request, json, &visitor.credential, body).await
+    }
+
+    /// What lies in the data directory, but for what the appliance puts there for itself.
+    pub fn files_outside_of_the_database(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let known = ["keys", "audit-heads", "models"];
+        names.filter_map(|name| name.into_string().ok()).filter(|name| !known.contains(&name.as_str())).collect()
     }
 
     /// Goes to the route with the ids of Acme's things, and with as good as nothing in the body.
@@ -389,13 +342,7 @@ impl Office {
         }
     }
 
-    async fn send(
-        &self,
-        request: axum::http::request::Builder,
-        json: bool,
-        credential: &Credential,
-        body: Body,
-    ) -> Visit {
+    async fn send(&self, request: Builder, json: bool, credential: &Credential, body: Body) -> Visit {
         let accept = if json { "application/json" } else { "text/html" };
         // Each from an address of its own, or the throttle would answer for the guard.
         let number = self.visits.fetch_add(1, Ordering::Relaxed);
@@ -410,7 +357,14 @@ impl Office {
         let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status();
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let (location, kind) = (text(header::LOCATION).to_owned(), text(header::CONTENT_TYPE).to_owned());
+        let kind = text(header::CONTENT_TYPE).to_owned();
+        let mut visit = Visit {
+            status,
+            body: String::new(),
+            location: text(header::LOCATION).to_owned(),
+            policy: text(header::CONTENT_SECURITY_POLICY).to_owned(),
+            disposition: text(header::CONTENT_DISPOSITION).to_owned(),
+        };
         let body = if kind == "text/event-stream" {
             response
                 .into_body()
@@ -422,7 +376,8 @@ impl Office {
         } else {
             axum::body::to_bytes(response.into_body(), 10_000_000).await.unwrap().to_vec()
         };
-        Visit { status, body: String::from_utf8_lossy(&body).into_owned(), location }
+        visit.body = String::from_utf8_lossy(&body).into_owned();
+        visit
     }
 
     /// A session like this one, whatever columns sessions have.
@@ -446,7 +401,7 @@ impl Office {
     }
 }
 
-fn with_session(request: axum::http::request::Builder, session: &str) -> axum::http::request::Builder {
+fn with_session(request: Builder, session: &str) -> Builder {
     request.header(header::COOKIE, format!("aegis_session={session}")).header(csrf::HEADER, csrf::token(session))
 }
 

@@ -24,12 +24,16 @@ const EMAIL: &str = "jo@acme.example";
 const TRACE: &str = "trace,sqlx=trace,refinery_core=trace,apalis_core=trace";
 
 /// What may be where: a set-up token is printed into the log, because that is how the first owner gets it, and stands
-/// in the field of the page that its link opens; and what somebody types where the address belongs stands in that
-/// field of the page that is shown again. Nothing else is allowed anywhere.
+/// in the field of the page that its link opens; what somebody types where the address belongs stands in that field of
+/// the page that is shown again; and an API token is shown once, in the answer to the request that makes it. Nothing else
+/// is allowed anywhere.
 fn allowed(found: &str) -> bool {
     let set_up = found.starts_with("set-up token") || found.starts_with("wrong set-up token");
     let in_its_field = found.contains("in the answer to GET /setup") || found.contains("in the answer to POST /setup");
-    (found.starts_with("set-up token (plain) in the server's log") || set_up && in_its_field)
+    let shown_once = found.contains("in the answer to POST /account/tokens: ")
+        || found.contains("in the answer to POST /api/account/tokens: ");
+    (found.starts_with("API token") && shown_once)
+        || (found.starts_with("set-up token (plain) in the server's log") || set_up && in_its_field)
         || found.starts_with("password typed as the address") && found.contains("in the answer to POST /sign-in")
 }
 
@@ -57,11 +61,12 @@ fn assert_nothing_found(found: BTreeSet<String>) {
     assert!(found.is_empty(), "{} secrets leaked:\n{}", found.len(), found.join("\n"));
 }
 
-/// The session's token, as the browser keeps it.
+/// The session's token, what the browser is known by and what its forms are bound to, as the browser keeps them.
 fn add_cookies(needles: &mut Needles, session: &Session) {
-    for (name, value) in session.cookies.iter().filter(|(name, value)| name.contains("session") && !value.is_empty()) {
-        needles.add(&format!("session token (cookie {name})"), value);
+    for (name, value) in session.cookies.iter().filter(|(name, value)| *name != "theme" && !value.is_empty()) {
+        needles.add(&format!("cookie {name}"), value);
     }
+    assert!(session.cookies.contains_key("aegis_session"), "{:?}", session.cookies.keys());
 }
 
 async fn superuser(aegis: &Appliance) -> PgConnection {
@@ -91,6 +96,9 @@ async fn no_secret_is_found_in_logs_errors_pages_the_audit_log_the_database_or_i
     let mut owner = Session::new(&aegis.url());
     let owner_password = set_up(&aegis, &mut owner, needles_, &mut seen);
     add_cookies(needles_, &owner);
+    let owner_password = change_password(&mut owner, needles_, &mut seen, &owner_password);
+    add_cookies(needles_, &owner);
+    make_tokens(&aegis, &mut owner, needles_, &mut seen);
     sign_in_wrong_and_right(&aegis, needles_, &mut seen, &owner_password);
     set_secrets(&aegis, &mut owner, needles_, &mut seen);
     lose_ones_way(&mut owner, needles_, &mut seen);
@@ -108,9 +116,21 @@ async fn no_secret_is_found_in_logs_errors_pages_the_audit_log_the_database_or_i
     let mut again = Session::new(&aegis.url());
     again.form(&mut seen, "/sign-in", "/sign-in", &[("email", EMAIL), ("password", &owner_password)]);
     add_cookies(needles_, &again);
-    for page in
-        ["/", "/chat", "/knowledge", "/settings/secrets", "/api/secrets", "/sign-in", "/setup", "/metrics", "/readyz"]
-    {
+    for page in [
+        "/",
+        "/chat",
+        "/knowledge",
+        "/settings/secrets",
+        "/api/secrets",
+        "/account",
+        "/account/sessions",
+        "/account/tokens",
+        "/api/tokens",
+        "/sign-in",
+        "/setup",
+        "/metrics",
+        "/readyz",
+    ] {
         again.get(&mut seen, page);
     }
 
@@ -206,6 +226,53 @@ fn sign_in_wrong_and_right(aegis: &Appliance, needles: &mut Needles, seen: &mut 
     program.request(seen, "GET", "/api/session", &format!("Authorization: Bearer {stolen}\r\n"), "");
 }
 
+/// With a wrong one, to one that is too common, and then right: the session gets a new token.
+fn change_password(owner: &mut Session, needles: &mut Needles, seen: &mut Transcript, old: &str) -> String {
+    let (wrong, new) = (canary("wrong current password", needles), canary("new password", needles));
+    let mut change = |current: &str, new: &str| {
+        owner.form(seen, "/account", "/account/password", &[("current", current), ("new", new)]).status
+    };
+    assert_eq!(change(&wrong, &new), 403);
+    assert_eq!(change(old, "short"), 400);
+    assert_eq!(change(old, &new), 303);
+    new
+}
+
+/// Made by form and by the API, used, presented altered and in wrong places, revoked.
+fn make_tokens(aegis: &Appliance, owner: &mut Session, needles: &mut Needles, seen: &mut Transcript) {
+    let fields = [("name", "by form"), ("scope", "secrets:manage"), ("scope", "chat:read"), ("days", "30")];
+    let page = owner.form(seen, "/account/tokens", "/account/tokens", &fields);
+    let made = r#"{"name":"by the API","scopes":["secrets:manage"],"expires_in_days":30}"#;
+    let answer = owner.json(seen, "POST", "/api/account/tokens", made);
+    for body in [page.body, answer.body] {
+        let mut texts = body.match_indices("aegis_").map(|(at, prefix)| {
+            let letters = body[at + prefix.len()..].chars();
+            letters.take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect::<String>()
+        });
+        let secret = texts.find(|text| text.len() == 43).unwrap_or_else(|| panic!("no token in {body}"));
+        needles.add("API token", &secret);
+        let altered = format!("{}{}", if secret.starts_with('x') { 'y' } else { 'x' }, &secret[1..]);
+        needles.add("altered API token", &altered);
+        let mut program = Session::new(&aegis.url());
+        let mut come = |headers: &str, path: &str| program.request(seen, "GET", path, headers, "").status;
+        assert_eq!(come(&format!("Authorization: Bearer aegis_{secret}\r\n"), "/api/secrets"), 200);
+        assert_eq!(come(&format!("Authorization: Bearer aegis_{altered}\r\n"), "/api/secrets"), 401);
+        assert_eq!(come(&format!("Authorization: Basic aegis_{secret}\r\n"), "/api/secrets"), 401);
+        assert_eq!(come(&format!("Cookie: aegis_session=aegis_{secret}\r\n"), "/api/secrets"), 401);
+        come("", &format!("/api/secrets?access_token=aegis_{secret}"));
+    }
+    forget_addresses(seen);
+}
+
+/// The transcript names the address itself, secret and all; what was answered is what counts.
+fn forget_addresses(seen: &mut Transcript) {
+    for (place, _) in &mut seen.0 {
+        if let Some(at) = place.find("c4n").or_else(|| place.find("aegis_")) {
+            place.truncate(at);
+        }
+    }
+}
+
 /// By form, API and command line; replaced, deleted, refused, in bodies that are no JSON.
 fn set_secrets(aegis: &Appliance, owner: &mut Session, needles: &mut Needles, seen: &mut Transcript) {
     for name in ["by.form", "by.form", "to.delete"] {
@@ -261,12 +328,7 @@ fn lose_ones_way(owner: &mut Session, needles: &mut Needles, seen: &mut Transcri
         owner.json(seen, "PUT", &format!("/api/secrets/{secret}"), "");
         owner.json(seen, "POST", &format!("/api/chat/runs/{secret}/cancel"), "{}");
     }
-    // The transcript names the address itself; what was answered is what counts.
-    for (place, _) in &mut seen.0 {
-        if let Some(at) = place.find("c4n") {
-            place.truncate(at);
-        }
-    }
+    forget_addresses(seen);
 }
 
 fn run_commands(aegis: &Appliance, needles: &mut Needles, seen: &mut Transcript) {

@@ -98,7 +98,7 @@ async fn a_rotation_cut_off_after_any_step_is_finished_by_the_next_start() {
             vault.set(&db, "one", slug).await;
             tenants.push((slug, db));
         }
-        assert!(vault.keyring.begin_rotation(SystemClock.now()).await.unwrap());
+        vault.keyring.begin_rotation(SystemClock.now()).await.unwrap();
         for (_, db) in &tenants[..resealed_before_the_cut] {
             assert!(vault.secrets.reseal(db, &Actor::System).await.unwrap());
         }
@@ -139,4 +139,31 @@ async fn a_tenant_whose_key_cannot_be_opened_keeps_the_old_key_and_is_named() {
     let done = vault.secrets.rotate_appliance(Actor::Operator).await.unwrap();
     assert!(done.resumed && done.left.is_empty() && done.resealed == 1, "{done:?}");
     assert_eq!(vault.value(&a, "one").await.unwrap(), "value of a");
+}
+
+#[tokio::test]
+async fn a_suspended_tenants_secrets_survive_any_number_of_rotations() {
+    let vault = Vault::new().await;
+    let tenants = vault.db.tenants();
+    let (a, a_db) = vault.db.tenant("tenant-a").await;
+    let (_, b) = vault.db.tenant("tenant-b").await;
+    vault.set(&a_db, "one", "value of a").await;
+    vault.set(&b, "one", "value of b").await;
+    drop(a_db);
+    tenants.suspend(&a.id, "a test", &Actor::Operator).await.unwrap();
+    for _ in 0..2 {
+        let done = vault.secrets.rotate_appliance(Actor::Operator).await.unwrap();
+        assert!(!done.resumed && done.left.is_empty(), "{done:?}");
+        assert_eq!((done.resealed, done.waiting), (1, vec!["tenant-a".to_owned()]));
+    }
+    let status = vault.secrets.key_status().await.unwrap();
+    assert_eq!((status.overview.previous.len(), status.waiting.len()), (2, 1));
+
+    tenants.resume(&a.id, &Actor::Operator).await.unwrap();
+    let a_db = tenants.open(&a).await.unwrap();
+    assert_eq!(vault.value(&a_db, "one").await.unwrap(), "value of a", "the key from before both is still there");
+    vault.secrets.resume_rotation().await.unwrap();
+    let status = vault.secrets.key_status().await.unwrap();
+    assert_eq!((status.overview.previous.len(), status.not_resealed.len(), status.tenants), (0, 0, 2));
+    assert_eq!(vault.value(&a_db, "one").await.unwrap(), "value of a");
 }
