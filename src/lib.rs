@@ -5,6 +5,8 @@
 //!  ── floor 6: entrances ──────────────────────────────────────────────────────
 //! cli/            one file per command
 //! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route on one screen), admin.rs (the command line's side)
+//!  ── floor 5: what users see happen ────────────────────────────────────────────
+//! runs/           the audit log's pages, a run's time line, replay, retention
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
 //! agents/         soul, tool (trait + registry), run (the loop), citations, quoting, conversations
 //!  ── floor 3 ─────────────────────────────────────────────────────────────────
@@ -51,6 +53,7 @@ pub mod jobs;
 pub mod knowledge;
 pub mod models;
 pub mod postgres;
+pub mod runs;
 pub mod secrets;
 pub mod support;
 pub mod tenants;

@@ -46,12 +46,11 @@ impl Accounts {
             Some(hash) if browsers::exists(control, &hash).await? => Some(hash),
             _ => None,
         };
-        let (hash, new) = match ours {
-            Some(hash) => (hash, None),
-            None => {
-                let token = Token::generate();
-                (token.hash(), Some(token.reveal().to_owned()))
-            }
+        let (hash, new) = if let Some(hash) = ours {
+            (hash, None)
+        } else {
+            let token = Token::generate();
+            (token.hash(), Some(token.reveal().to_owned()))
         };
         browsers::insert(control, user, &hash, now, now - KNOWN_FOR, MOST).await?;
         Ok(new)

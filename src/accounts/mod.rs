@@ -9,6 +9,7 @@ mod email;
 pub mod http;
 mod invitations;
 mod members;
+mod names;
 mod passwords;
 mod people;
 mod role;

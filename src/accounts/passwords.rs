@@ -50,13 +50,13 @@ impl Accounts {
         let session = signed_in.session().ok_or_else(|| Error::forbidden("An API token has no password"))?;
         let new = self.checked_password(new, user, &[]).await?;
         let attempt = self.attempt(&user.email, client, now).await?;
-        let taken = inner.throttle.take(&attempt, now)?;
+        let cost = inner.throttle.take(&attempt, now)?;
         let hash = users::password_hash(inner.db.control(), user.id).await?;
         if !inner.passwords.verify(current, hash).await? {
             return Err(Error::forbidden("The current password is wrong")
                 .remedy("Whoever runs this server can make you a link for a new one"));
         }
-        inner.throttle.give_back(taken);
+        inner.throttle.give_back(cost);
         let hash = inner.passwords.hash(new).await?;
 
         let token = Token::generate();
@@ -110,8 +110,8 @@ impl Accounts {
         let new = self.checked_password(new, &user, &[]).await?;
         let hash = inner.passwords.hash(new).await?;
         let mut transaction = store::begin(inner.db.control()).await?;
-        let taken = resets::take(&mut transaction, &TokenHash::of(token), inner.clock.now()).await?;
-        if taken != Some(user.id) {
+        let owner = resets::take(&mut transaction, &TokenHash::of(token), inner.clock.now()).await?;
+        if owner != Some(user.id) {
             return Err(bad_link());
         }
         users::set_password(&mut transaction, user.id, &hash).await?;

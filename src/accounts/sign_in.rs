@@ -23,14 +23,14 @@ impl Accounts {
         let inner = &*self.inner;
         let now = inner.clock.now();
         let attempt = self.attempt(email, client, now).await?;
-        let taken = inner.throttle.take(&attempt, now)?;
+        let cost = inner.throttle.take(&attempt, now)?;
         let known = users::credentials(inner.db.control(), email).await?;
         let hash = known.as_ref().map(|known| known.password_hash.clone());
         let right = match inner.passwords.verify(password, hash).await {
             Ok(right) => right,
             Err(error) => {
                 // Nothing was tried.
-                inner.throttle.give_back(taken);
+                inner.throttle.give_back(cost);
                 return Err(error);
             }
         };
@@ -40,7 +40,7 @@ impl Accounts {
         let Some(known) = known.filter(|_| right) else {
             return Err(Error::new(Kind::Unauthenticated, "The e-mail address or the password is wrong"));
         };
-        inner.throttle.give_back(taken);
+        inner.throttle.give_back(cost);
         let tenant = match (known.tenant, &client.invitation) {
             (Some(tenant), _) => tenant,
             // Whoever was removed everywhere can still be invited again.

@@ -9,7 +9,7 @@ use super::{
     citations::Citation,
     event::{RunEvent, ToolCallSummary},
     prompt,
-    record::{elapsed_ms, lock},
+    record::{self, elapsed_ms, lock},
     steps::{Bench, Progress},
     tool::ToolOutput,
 };
@@ -44,7 +44,7 @@ impl Bench<'_> {
                 let arguments = with_passage_ids(call.arguments.clone(), lock(&progress.sources).all());
                 running.push(async move {
                     let started = Instant::now();
-                    let result = self.tools.call(self.context, &call.name, arguments).await;
+                    let result = self.tools.call(self.context, &call.id, &call.name, arguments).await;
                     (index, result, elapsed_ms(started))
                 });
             }
@@ -88,7 +88,9 @@ impl Bench<'_> {
                 if numbered.iter().any(|citation| citation.number as usize > known) {
                     self.events.send(RunEvent::Retrieved { sources: numbered.clone(), duration_ms });
                 }
-                let detail = json!({"outcome": "done", "content": output.content, "passages": numbered});
+                let scores: Vec<f32> = output.sources.iter().map(|source| source.score).collect();
+                let passages = record::passages(&numbered, &scores);
+                let detail = json!({"outcome": "done", "content": output.content, "passages": passages});
                 (text, detail)
             }
             Err(message) => (prompt::tool_error(&call.name, &message), json!({"outcome": "failed", "error": message})),

@@ -137,6 +137,17 @@ pub(super) fn history(messages: &[StoredMessage]) -> Vec<Message> {
     history
 }
 
+/// The newest pairs of question and answer that have so many bytes together, or the newest alone.
+pub(super) fn within(mut history: Vec<Message>, bytes: usize) -> Vec<Message> {
+    let mut total = 0;
+    let kept = history.rchunks(2).take_while(|pair| {
+        total += pair.iter().map(|message| message.text.len()).sum::<usize>();
+        total <= bytes
+    });
+    let kept = (kept.count() * 2).max(2).min(history.len());
+    history.split_off(history.len() - kept)
+}
+
 /// What to search for when the search is made from the question alone.
 ///
 /// A question that leans on the one before it ("and for part-timers?", "how long is it?") finds little by its own words, so
@@ -206,6 +217,17 @@ mod tests {
         ];
         let history: Vec<_> = history(&messages).into_iter().map(|message| message.text).collect();
         assert_eq!(history, ["one", "Four weeks."]);
+    }
+
+    #[test]
+    fn of_a_long_conversation_the_newest_pairs_are_kept() {
+        let said = |length: usize| Message::new(Speaker::User, "x".repeat(length));
+        let history = vec![said(1), said(1), said(2), said(2), said(3), said(3)];
+        let lengths = |bytes| within(history.clone(), bytes).iter().map(|m| m.text.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(100), [1, 1, 2, 2, 3, 3]);
+        assert_eq!(lengths(10), [2, 2, 3, 3]);
+        assert_eq!(lengths(1), [3, 3]);
+        assert!(within(Vec::new(), 1).is_empty());
     }
 
     #[test]

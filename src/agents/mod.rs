@@ -4,6 +4,7 @@
 //! ask ─ run ─ steps ─┬─ prompt ─ fence              what a model is asked
 //!                    ├─ calls ─ registry ─ schema   what it may call
 //!                    └─ record                      what is written down
+//!                    replay                        and how it is gone through again from that
 //!      answer: citations ─ marks, lexical;  quoting;  markdown
 //!      kept in: conversation ─ store;  watched through: event;  stopped through: in_flight
 //! ```
@@ -22,6 +23,7 @@ mod prompt;
 mod quoting;
 mod record;
 mod registry;
+pub mod replay;
 mod run;
 mod schema;
 pub mod soul;
@@ -63,6 +65,8 @@ use tool::{Retriever, Tool};
 const QUESTION_CHARACTERS: usize = 8_000;
 /// The most messages of a conversation that are read back.
 const MESSAGES: i64 = 200;
+/// How much of a conversation a run is given, in bytes of text: more than models read at once, and all of it is logged.
+const HISTORY_BYTES: usize = 128 << 10;
 /// How long a run may take, a cold model's load included.
 const PATIENCE: Duration = Duration::from_mins(15);
 /// How long a shutdown waits for stopped runs to be stored.
@@ -146,17 +150,20 @@ impl Agents {
             Vec::new()
         };
         let query = conversation::search_query(&question, &messages);
-        let history = conversation::history(&messages);
-        let recorder = Recorder { db: db.clone(), clock: self.clock.clone(), run, agent: profile.info.id.to_owned() };
+        let history = conversation::within(conversation::history(&messages), HISTORY_BYTES);
+        let today = self.clock.now().format("%A, %-d %B %Y").to_string();
+        let agent = profile.info.id.to_owned();
+        let recorder = Recorder { db: db.clone(), clock: self.clock.clone(), run, agent, replay: None };
         let detail = json!({
-            "question": question, "conversation": id, "search_query": query, "history_messages": history.len(),
+            "question": question, "conversation": id, "search_query": query, "today": today, "history": history,
         });
         recorder.note_by(ask.actor.clone(), Action::RunStarted, Some(profile.info.id), detail).await?;
         self.store_question(db, id, run, &question).await?;
 
         let (sender, events) = event::queue();
         sender.send(RunEvent::Started { run, conversation: id });
-        let job = Job { recorder, conversation: id, profile, question, query, history, started, actor: ask.actor };
+        let job =
+            Job { recorder, conversation: id, profile, question, query, history, today, started, actor: ask.actor };
         let shared = self.shared.clone();
         let tenant = db.tenant().clone();
         tokio::spawn(async move {

@@ -1,6 +1,10 @@
 //! The tools that agents may call, by name.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -15,22 +19,32 @@ const CALL_LIMIT: Duration = Duration::from_mins(1);
 
 /// The tools that agents may call.
 #[derive(Clone, Default)]
-pub(super) struct Tools(BTreeMap<String, Arc<dyn Tool>>);
+pub(super) struct Tools {
+    tools: BTreeMap<String, Arc<dyn Tool>>,
+    /// What calls came to, by their ids: in a replay, no tool is called.
+    recorded: Option<Arc<HashMap<String, Result<ToolOutput, String>>>>,
+}
 
 impl Tools {
     pub(super) fn new(tools: Vec<Arc<dyn Tool>>) -> Self {
-        Self(tools.into_iter().map(|tool| (tool.spec().name, tool)).collect())
+        Self { tools: tools.into_iter().map(|tool| (tool.spec().name, tool)).collect(), recorded: None }
+    }
+
+    /// The same tools, which give back what calls came to earlier and do nothing.
+    pub(super) fn recorded(&self, results: HashMap<String, Result<ToolOutput, String>>) -> Self {
+        Self { tools: self.tools.clone(), recorded: Some(Arc::new(results)) }
     }
 
     /// What models are told about them.
     pub(super) fn specs(&self) -> Vec<ToolSpec> {
-        self.0.values().map(|tool| tool.spec()).collect()
+        self.tools.values().map(|tool| tool.spec()).collect()
     }
 
     /// The name that a tool is registered under, for the name that a model gave: some write `knowledge_search`.
     pub(super) fn canonical_name(&self, name: &str) -> String {
         let dotted = name.trim().replace(['_', '/', ':'], ".");
-        let found = self.0.keys().find(|known| *known == name || known.replace('_', ".").eq_ignore_ascii_case(&dotted));
+        let found =
+            self.tools.keys().find(|known| *known == name || known.replace('_', ".").eq_ignore_ascii_case(&dotted));
         found.cloned().unwrap_or_else(|| name.to_owned())
     }
 
@@ -38,9 +52,19 @@ impl Tools {
     ///
     /// # Errors
     /// What went wrong, for the model to read. A fault of ours is logged and told without detail.
-    pub(super) async fn call(&self, context: &ToolContext, name: &str, arguments: Value) -> Result<ToolOutput, String> {
-        let Some(tool) = self.0.get(name) else {
-            let known: Vec<_> = self.0.keys().map(|name| format!("`{name}`")).collect();
+    pub(super) async fn call(
+        &self,
+        context: &ToolContext,
+        id: &str,
+        name: &str,
+        arguments: Value,
+    ) -> Result<ToolOutput, String> {
+        if let Some(recorded) = &self.recorded {
+            let result = recorded.get(id).cloned();
+            return result.unwrap_or_else(|| Err("the recording has no result of this call".to_owned()));
+        }
+        let Some(tool) = self.tools.get(name) else {
+            let known: Vec<_> = self.tools.keys().map(|name| format!("`{name}`")).collect();
             return Err(format!("there is no tool `{name}`; there are {}", known.join(", ")));
         };
         if tool.has_side_effects() {

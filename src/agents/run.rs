@@ -51,6 +51,8 @@ pub(super) struct Job {
     pub(super) question: String,
     pub(super) query: String,
     pub(super) history: Vec<Message>,
+    /// The day, as the model is told.
+    pub(super) today: String,
     pub(super) started: Instant,
     /// Who asked, for the entry that says who stopped it.
     pub(super) actor: Actor,
@@ -93,7 +95,6 @@ async fn work(
     progress: &mut Progress,
 ) -> Result<RunEvent> {
     let context = ToolContext { db: job.recorder.db.clone(), run: job.recorder.run, agent: job.recorder.agent.clone() };
-    let today = job.recorder.clock.now().format("%A, %-d %B %Y").to_string();
     let bench = Bench {
         router: &shared.router,
         retriever: &*shared.retriever,
@@ -105,7 +106,7 @@ async fn work(
         question: &job.question,
         query: &job.query,
         history: &job.history,
-        today: &today,
+        today: &job.today,
     };
     let reader_left = events.reader_left();
     let ending = tokio::select! {
@@ -268,6 +269,9 @@ impl Job {
     }
 
     async fn store(&self, message: &StoredMessage) -> Result<()> {
+        if self.recorder.is_replay() {
+            return Ok(());
+        }
         if store::insert_message(&self.recorder.db, self.conversation, message).await? {
             Ok(())
         } else {

@@ -13,7 +13,7 @@ use super::{
     citations::{Citation, Sources},
     event::{EventSender, RunEvent, ToolCallSummary},
     prompt::{self, Material, Mode},
-    record::{CallEnd, ModelCall, Recorder, elapsed_ms, lock},
+    record::{self, CallEnd, ModelCall, Recorder, elapsed_ms, lock},
     registry::Tools,
     soul::Profile,
     tool::{Retriever, ToolContext},
@@ -139,9 +139,11 @@ impl Bench<'_> {
         let citations = found.get_or_try_init(|| async {
             let started = Instant::now();
             let hits = self.retriever.retrieve(self.context, self.query, prompt::READING_PASSAGES).await?;
+            let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
             let numbered = lock(sources).add(hits);
             let duration_ms = elapsed_ms(started);
-            let detail = json!({"query": self.query, "passages": numbered, "duration_ms": duration_ms});
+            let passages = record::passages(&numbered, &scores);
+            let detail = json!({"query": self.query, "passages": passages, "duration_ms": duration_ms});
             self.recorder.note(Action::KnowledgeSearched, None, detail).await?;
             self.events.send(RunEvent::Retrieved { sources: numbered.clone(), duration_ms });
             Ok::<_, Error>(numbered)

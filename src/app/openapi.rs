@@ -19,6 +19,7 @@ use crate::{
     agents::http::ChatApi,
     http::error::Envelope,
     knowledge::http::KnowledgeApi,
+    runs::http::AuditApi,
     secrets::http::SecretsApi,
 };
 
@@ -31,6 +32,7 @@ fn parts() -> Vec<utoipa::openapi::OpenApi> {
         ChatApi::openapi(),
         KnowledgeApi::openapi(),
         SecretsApi::openapi(),
+        AuditApi::openapi(),
         EgressApi::openapi(),
     ]
 }

@@ -23,6 +23,7 @@ use crate::{
         theme::set_theme,
     },
     knowledge::http::{self as knowledge, KnowledgeState},
+    runs::http::{self as runs, RunsState},
     secrets::http::{self as secrets, SecretsState},
 };
 
@@ -48,7 +49,9 @@ pub fn declared(app: &App) -> Vec<Declared> {
 
 fn table(state: WebState) -> Table<WebState> {
     use Access::{InPerson, Needs, Open, Operator, SignedIn};
-    use Permission::{ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, MembersRead, SecretsManage};
+    use Permission::{
+        AuditRead, ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, MembersRead, SecretsManage,
+    };
     Table::new(state)
         // Open to everybody
         .get("/healthz", Open, show_health)
@@ -123,6 +126,15 @@ fn table(state: WebState) -> Table<WebState> {
         .delete("/api/knowledge/documents/{document}", Needs(KnowledgeWrite), knowledge::delete_document)
         .get("/api/knowledge/search", Needs(KnowledgeRead), knowledge::search_passages)
         .get("/api/knowledge/passages/{passage}", Needs(KnowledgeRead), knowledge::show_passage)
+        // Audit
+        .get("/audit", Needs(AuditRead), runs::show_audit)
+        .post("/audit/verify", Needs(AuditRead), runs::verify_by_form)
+        .get("/audit/entries/{seq}", Needs(AuditRead), runs::show_entry)
+        .get("/audit/runs/{run}", Needs(AuditRead), runs::show_run)
+        .get("/api/audit/entries", Needs(AuditRead), runs::list_entries)
+        .get("/api/audit/runs/{run}", Needs(AuditRead), runs::list_run)
+        .post("/api/audit/verify", Needs(AuditRead), runs::verify_log)
+        .get("/api/audit/export", Needs(AuditRead), runs::export_entries)
         // Secrets
         .get("/settings/secrets", Needs(SecretsManage), secrets::show_secrets)
         .post("/settings/secrets", Needs(SecretsManage), secrets::set_secret_by_form)
@@ -151,6 +163,12 @@ impl FromRef<WebState> for ChatState {
     fn from_ref(state: &WebState) -> Self {
         let App { agents, knowledge, clock, .. } = &state.app;
         Self { agents: agents.clone(), shelf: Arc::new(knowledge.clone()), clock: clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for RunsState {
+    fn from_ref(state: &WebState) -> Self {
+        Self { runs: state.app.runs.clone() }
     }
 }
 

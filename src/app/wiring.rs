@@ -22,6 +22,7 @@ use crate::{
     },
     models::{self, Router, embedding::EmbeddingModel},
     postgres::Supervisor,
+    runs::{self, Runs},
     secrets::Secrets,
     support::{Error, Result, SystemClock, clock::SharedClock},
     tenants::Tenants,
@@ -55,6 +56,8 @@ pub struct App {
     pub egress: Egress,
     /// What writes outbound requests into the tenants' audit logs.
     pub egress_journal: Arc<EgressJournal>,
+    /// The audit log's pages, replay, retention.
+    pub runs: Runs,
     /// Durable background work.
     pub jobs: Arc<Jobs>,
     /// The web kit's settings.
@@ -108,6 +111,9 @@ impl App {
             vec![Arc::new(SearchTool::new(knowledge.clone())), Arc::new(ReadTool::new(knowledge.clone()))];
         let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
         let agents = Agents::new(router.clone(), retriever, tools, clock.clone());
+        let runs = Runs::new(databases.clone(), accounts.clone(), agents.clone(), clock.clone());
+        runs::configuration::note(&databases, &config, &*clock).await?;
+        tokio::spawn(runs::retention::daily(runs.clone(), tenants.clone(), config.audit.retention_days));
         let kit = Kit::new(&config.server)?;
         // Whatever lives off tenants outside of their schemas stands on this list.
         tenants.introduce(Arc::new(agents.clone()));
@@ -122,6 +128,7 @@ impl App {
             agents,
             router,
             embedding,
+            runs,
             egress,
             egress_journal: journal,
             jobs,

@@ -107,7 +107,7 @@ fn text(hasher: &mut Sha256, text: &str) {
 }
 
 /// Why a chain is broken at an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The entry is not there: it was deleted, or moved to another place.

@@ -10,17 +10,19 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::log::Log;
 use crate::db::Witness;
 
 /// What stands in place of the entries that were removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Checkpoint {
     /// The place of the newest entry that was removed; the log goes on behind it.
     pub seq: i64,
     /// That entry's hash.
     #[serde(serialize_with = "in_hex")]
+    #[schema(value_type = String)]
     pub hash: Vec<u8>,
     /// When the entries were removed.
     pub at: DateTime<Utc>,

@@ -84,6 +84,14 @@ pub async fn entry(log: impl Into<Log>, seq: i64) -> Result<Option<Entry>> {
     store::entry(&log.into(), seq).await?.map(open).transpose()
 }
 
+/// The places of the oldest entry and the newest; `None` when there is none.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn extent(log: impl Into<Log>) -> Result<Option<(i64, i64)>> {
+    store::range(&log.into()).await
+}
+
 /// The newest entry of an action.
 ///
 /// # Errors

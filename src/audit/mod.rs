@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use crate::{
     db::{Head, Testimony},
@@ -30,7 +31,7 @@ pub use self::{
     chain::Fault,
     checkpoint::Checkpoint,
     export::{FORMAT, export, export_run},
-    find::{Filter, Found, entry, find, newest_of},
+    find::{Filter, Found, entry, extent, find, newest_of},
     heads::HeadFiles,
     log::Log,
     retention::{Pruned, prune},
@@ -44,7 +45,7 @@ const FREE_TRIES: usize = 2;
 const LOCKED_TRIES: usize = 200;
 
 /// Who did it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Actor {
     /// A signed-in person.
@@ -79,7 +80,7 @@ pub struct NewEntry {
 }
 
 /// An entry as it stands in the log.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Entry {
     /// Its place in the chain, from 1, without gaps.
     pub seq: i64,
@@ -94,6 +95,7 @@ pub struct Entry {
     /// What it was done to.
     pub subject: Option<String>,
     /// Inputs, outputs and measures.
+    #[schema(value_type = Object)]
     pub detail: Value,
     /// The hash of the entry before it, in hex.
     pub previous: String,
@@ -102,6 +104,28 @@ pub struct Entry {
     /// Whether the entry is not what was sealed: its content does not give the hash.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub altered: bool,
+}
+
+impl Entry {
+    /// How it ended: `done`, `failed`, `refused` or `stopped`.
+    pub fn outcome(&self) -> &str {
+        match self.detail["outcome"].as_str().or_else(|| self.detail["state"].as_str()) {
+            Some(outcome @ ("failed" | "refused" | "stopped")) => outcome,
+            _ if self.action.ends_with(".failed") => "failed",
+            _ if self.action.ends_with(".refused") => "refused",
+            _ => "done",
+        }
+    }
+
+    /// Why it was not done, in a sentence.
+    pub fn reason(&self) -> Option<&str> {
+        ["error", "reason", "problem"].iter().find_map(|field| self.detail[field].as_str())
+    }
+
+    /// How long it took, where that was measured. The entry was written at the end.
+    pub fn duration_ms(&self) -> Option<u64> {
+        self.detail["duration_ms"].as_u64()
+    }
 }
 
 /// Writes `entry` at the end of the tenant's log, which takes two round trips to the database unless several

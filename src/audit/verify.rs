@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use futures::TryStreamExt;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     chain::{Checker, Fault},
@@ -17,7 +18,7 @@ use crate::{db::Head, support::Result};
 pub(super) const PAGE: i64 = 500;
 
 /// What a walk through the whole log found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Verification {
     /// How many entries there are.
     pub entries: i64,
@@ -32,7 +33,7 @@ pub struct Verification {
 }
 
 /// Where a chain is broken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Broken {
     /// The entry's place.
     pub seq: i64,

@@ -61,6 +61,11 @@ impl Client {
         read_json(self.send(Method::GET, path, "", Bytes::new()).await?).await
     }
 
+    /// GETs and hands back the response, to be read as it comes.
+    pub async fn get_stream(&self, path: &str) -> anyhow::Result<Response<Incoming>> {
+        self.send(Method::GET, path, "", Bytes::new()).await
+    }
+
     /// DELETEs and reads the JSON answer.
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         read_json(self.send(Method::DELETE, path, "", Bytes::new()).await?).await

@@ -69,7 +69,7 @@ enum Command {
     /// Show, rotate and protect the keys that secrets are sealed with.
     #[command(subcommand)]
     Key(key::Key),
-    /// Verify the audit log, or show a run from it.
+    /// Verify, show, export and shorten audit logs; replay a run.
     #[command(subcommand)]
     Audit(audit::Audit),
     /// Check or show the configuration.

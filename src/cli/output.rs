@@ -42,6 +42,14 @@ impl Output {
         Ok(())
     }
 
+    /// Writes bytes as they are.
+    pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()?;
+        Ok(())
+    }
+
     /// A message for the person, on standard error.
     pub fn note(text: impl std::fmt::Display) {
         eprintln!("{text}");

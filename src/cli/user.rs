@@ -132,7 +132,7 @@ struct MembershipRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Link {
+struct Made {
     email: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
@@ -164,11 +164,11 @@ impl User {
             }
             Self::Invite { email, tenant, role } => {
                 let body = json!({ "email": email, "tenant": tenant, "role": role });
-                let link: Link = client.post("/invitations", &body).await?;
+                let link: Made = client.post("/invitations", &body).await?;
                 output.result(&link, |link| format!("{}\nGood once, until {}.", link.link, link.expires_at))?;
             }
             Self::Reset { email } => {
-                let link: Link = client.post(&path(&email, "/reset"), &json!({})).await?;
+                let link: Made = client.post(&path(&email, "/reset"), &json!({})).await?;
                 output.result(&link, |link| format!("{}\nGood once, until {}.", link.link, link.expires_at))?;
             }
             Self::Operator { email, revoke } => {

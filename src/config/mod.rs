@@ -44,6 +44,8 @@ pub struct Config {
     pub embedding: Embedding,
     /// Chat models.
     pub models: Models,
+    /// The audit log.
+    pub audit: Audit,
     /// What may be reached outside.
     pub egress: Egress,
 }
@@ -131,6 +133,14 @@ pub struct Accounts {
     pub session_days: u32,
     /// Password hashes computed at once; one costs some 20 MiB and a tenth of a second.
     pub concurrent_hashes: u32,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Entries older than so many days are removed once a day, for a signed checkpoint. 0: they are kept for ever.
+    pub retention_days: u32,
 }
 
 /// `[tenants]`

@@ -23,6 +23,11 @@ pub fn machine(moment: DateTime<Utc>) -> String {
 
 /// `1 passage`, `42 passages`, `1,204 passages`.
 pub fn count(number: i64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// `1,204`
+pub fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut grouped = if number < 0 { "-".to_owned() } else { String::new() };
     for (index, digit) in digits.chars().enumerate() {
@@ -31,7 +36,7 @@ pub fn count(number: i64, noun: &str) -> String {
         }
         grouped.push(digit);
     }
-    format!("{grouped} {noun}{}", if number == 1 { "" } else { "s" })
+    grouped
 }
 
 /// `812 bytes`, `18 kB`, `3.4 MB`, in powers of 1,000.

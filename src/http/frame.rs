@@ -49,6 +49,11 @@ impl Frame {
         self.nav == *section
     }
 
+    /// Whether the person may see how an answer came about.
+    pub fn shows_runs(&self) -> bool {
+        self.sections.contains(&Section::Audit)
+    }
+
     /// The address of a file under `web/`: `{{ frame.asset("css/base.css") }}`.
     pub fn asset(&self, path: &str) -> String {
         assets::asset_url(path)

@@ -210,6 +210,12 @@ pub trait ChatModel: Send + Sync + 'static {
     /// `provider/model`, as shown under an answer: `ollama/llama3.2`, `builtin/smollm2-135m-instruct`.
     fn name(&self) -> String;
 
+    /// Whether it gives the same answer to the same request as long as the temperature is 0, so that a run can be
+    /// replayed with it.
+    fn is_deterministic(&self) -> bool {
+        false
+    }
+
     /// What it can do. Asked of the provider, which may cache it.
     ///
     /// # Errors

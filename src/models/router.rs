@@ -155,6 +155,11 @@ impl Router {
         Err(NoModel { attempts })
     }
 
+    /// The model of this name, if it is in the chain.
+    pub fn model(&self, name: &str) -> Option<Arc<dyn ChatModel>> {
+        self.targets.iter().map(|target| &target.model).find(|model| model.name() == name).cloned()
+    }
+
     /// How each target of the chain is. Asks their servers, whatever the cooldown.
     pub async fn status(&self) -> Vec<TargetStatus> {
         let asked = self.targets.iter().map(|target| async {

@@ -2,6 +2,7 @@
 
 mod house;
 mod members;
+mod pages;
 mod resets;
 mod sessions;
 

@@ -24,6 +24,7 @@ mod matrix;
 mod models;
 mod ollama_stand_in;
 mod openapi;
+mod runs;
 mod schemathesis;
 mod secrets;
 mod supervisor;

@@ -75,9 +75,10 @@ impl SignedIn {
             Section::Chat => self.may(Permission::ChatRead),
             Section::Members => self.may(Permission::MembersRead),
             Section::Knowledge => self.may(Permission::KnowledgeRead),
+            Section::Audit => self.may(Permission::AuditRead),
             Section::Settings => self.may(Permission::SecretsManage),
             // Their pages are drawn into the rail with them.
-            Section::Audit | Section::Tenants | Section::Elsewhere => false,
+            Section::Tenants | Section::Elsewhere => false,
         }
     }
 }

@@ -325,11 +325,11 @@ fn member_row(member: Member, signed_in: &SignedIn, now: DateTime<Utc>) -> Membe
 }
 
 fn invitation_row(invitation: Invitation, signed_in: &SignedIn, now: DateTime<Utc>) -> InvitationRow {
-    let hours = (invitation.expires_at - now).num_hours();
-    let told = match hours {
-        ..1 => "within the hour".to_owned(),
-        1..48 => format!("in {}", format::count(hours, "hour")),
-        _ => format!("in {}", format::count(hours / 24, "day")),
+    let minutes = (invitation.expires_at - now).num_minutes();
+    let told = match (minutes + 59) / 60 {
+        ..=1 => "within the hour".to_owned(),
+        hours @ 2..48 => format!("in {}", format::count(hours, "hour")),
+        hours => format!("in {}", format::count((hours + 12) / 24, "day")),
     };
     InvitationRow {
         id: invitation.id,

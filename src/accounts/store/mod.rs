@@ -3,6 +3,7 @@
 pub(super) mod browsers;
 pub(super) mod invitations;
 pub(super) mod members;
+pub(super) mod names;
 pub(super) mod people;
 pub(super) mod resets;
 pub(super) mod sessions;

@@ -68,6 +68,8 @@ pub(in crate::accounts) async fn insert_session(control: &PgPool, row: &NewRow<'
                  WHERE token_hash = $3 OR expires_at <= $6 OR last_seen_at <= $7
                  FOR UPDATE SKIP LOCKED
              )
+         ), seen AS (
+             UPDATE memberships SET last_seen_at = $6 WHERE user_id = $4 AND tenant_id = $5
          )
          INSERT INTO sessions
              (id, token_hash, user_id, tenant_id, created_at, last_seen_at, expires_at, remembered, address, user_agent)

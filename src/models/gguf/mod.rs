@@ -75,6 +75,10 @@ impl ChatModel for Gguf {
     }
 
     /// Read from the file's header by ourselves, in memory-safe code: the child is not started for it.
+    fn is_deterministic(&self) -> bool {
+        true
+    }
+
     async fn capabilities(&self) -> Result<Capabilities, ModelError> {
         let (file, kept) = (self.file.clone(), Arc::clone(&self.header));
         let read = tokio::task::spawn_blocking(move || current_header(&file, &kept)).await;

@@ -27,6 +27,7 @@ async fn somebody_is_invited_joins_once_and_is_what_the_invitation_says() {
     let (_, link) = made.body.split_once("https://aegis.example.org/invitation/").expect("the public address");
     let path = format!("/invitation/{}", link.split('<').next().unwrap());
     let listed = ada.get("/members").await.body;
+    assert!(!listed.contains("never"), "Ada is here: {listed}");
     assert!(listed.contains(BOB) && listed.contains("in 7 days") && !listed.contains(&path), "{listed}");
 
     let mut bob = house.visitor();

@@ -329,6 +329,7 @@ impl Office {
             "conversation" => self.things.conversation.to_string(),
             "document" => self.things.document.to_string(),
             "passage" => self.things.passage.to_string(),
+            "seq" => "1".to_owned(),
             "run" => self.things.run.to_string(),
             "user" | "member" => self.things.member.to_string(),
             "token" if path.contains("tokens") => self.things.token.to_string(),

@@ -1,0 +1,183 @@
+//! What the entries of a run say that is needed to go through it again.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    super::tool::{Source, ToolOutput},
+    Step,
+};
+use crate::{
+    audit::{Action, Entry},
+    models::chat::{Capabilities, Finish, Message, ToolCall},
+    support::{
+        Error, Result,
+        ids::{DocumentId, PassageId},
+    },
+};
+
+/// What a replay goes through again. What others write into a run's log on the way, such as its requests over the
+/// network, is not done again.
+const GONE_THROUGH: [Action; 7] = [
+    Action::KnowledgeSearched,
+    Action::ModelCalled,
+    Action::ModelFailed,
+    Action::ToolCalled,
+    Action::RunFinished,
+    Action::RunFailed,
+    Action::RunStopped,
+];
+
+/// A run as it was recorded.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// Which agent was asked.
+    pub agent: String,
+    /// What was asked.
+    pub question: String,
+    /// What was to be searched for.
+    pub query: String,
+    /// The day, as the model was told.
+    pub today: String,
+    /// The conversation before the question.
+    pub history: Vec<Message>,
+    /// The entries that a replay is compared with: all but the first. Of a run that was cut off, those before.
+    pub steps: Vec<Step>,
+    /// Whether the run was cut off, so that a replay goes on where the recording ends.
+    pub cut_off: bool,
+    pub(super) calls: Vec<RecordedCall>,
+    pub(super) searched: Vec<Source>,
+    pub(super) results: HashMap<String, Result<ToolOutput, String>>,
+}
+
+/// A call of a model.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct RecordedCall {
+    #[serde(skip)]
+    pub(super) model: String,
+    pub(super) capabilities: Option<Capabilities>,
+    pub(super) outcome: String,
+    pub(super) text: String,
+    #[serde(default)]
+    pub(super) thinking: String,
+    #[serde(default)]
+    pub(super) tool_calls: Vec<ToolCall>,
+    pub(super) finish: Option<Finish>,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Started {
+    question: String,
+    search_query: String,
+    today: String,
+    history: Vec<Message>,
+}
+
+#[derive(Deserialize)]
+struct Passage {
+    passage_id: PassageId,
+    document_id: DocumentId,
+    document: String,
+    locator: String,
+    text: String,
+    score: Option<f32>,
+}
+
+#[derive(Deserialize)]
+struct Searched {
+    passages: Vec<Passage>,
+}
+
+#[derive(Deserialize)]
+struct Called {
+    id: String,
+    outcome: String,
+    #[serde(default)]
+    summary: String,
+    #[serde(default)]
+    content: Value,
+    #[serde(default)]
+    passages: Vec<Passage>,
+    error: Option<String>,
+}
+
+impl Recording {
+    /// Reads the entries of a run, in order.
+    ///
+    /// # Errors
+    /// `NotFound` when they do not begin with a question; `Conflict` when one of them does not say what is needed.
+    pub fn read(entries: &[Entry]) -> Result<Self> {
+        let started = entries.first().filter(|entry| entry.action == Action::RunStarted.name());
+        let first = started.ok_or_else(|| Error::not_found("the run"))?;
+        let said: Started = detail(first)?;
+        let mut recording = Self {
+            at: first.at,
+            agent: first.subject.clone().unwrap_or_default(),
+            question: said.question,
+            query: said.search_query,
+            today: said.today,
+            history: said.history,
+            steps: Vec::new(),
+            cut_off: false,
+            calls: Vec::new(),
+            searched: Vec::new(),
+            results: HashMap::new(),
+        };
+        for entry in &entries[1..] {
+            recording.take(entry)?;
+        }
+        Ok(recording)
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<()> {
+        let is = |action: Action| entry.action == action.name();
+        if is(Action::KnowledgeSearched) {
+            self.searched = sources(detail::<Searched>(entry)?.passages);
+        } else if is(Action::ModelCalled) || is(Action::ModelFailed) {
+            let mut call: RecordedCall = detail(entry)?;
+            call.model = entry.subject.clone().unwrap_or_default();
+            self.calls.push(call);
+        } else if is(Action::ToolCalled) {
+            let called: Called = detail(entry)?;
+            let result = match called.outcome.as_str() {
+                "done" => {
+                    let Called { summary, content, passages, .. } = called;
+                    Ok(ToolOutput { summary, content, sources: sources(passages) })
+                }
+                _ => Err(called.error.unwrap_or_default()),
+            };
+            self.results.insert(called.id, result);
+        }
+        self.cut_off |= entry.detail["outcome"] == "stopped" || is(Action::RunStopped);
+        if !self.cut_off && GONE_THROUGH.iter().any(|action| is(*action)) {
+            let Entry { action, subject, detail, .. } = entry.clone();
+            self.steps.push(Step { action, subject, detail });
+        }
+        Ok(())
+    }
+}
+
+fn sources(passages: Vec<Passage>) -> Vec<Source> {
+    let source = |passage: Passage| Source {
+        passage: passage.passage_id,
+        document: passage.document_id,
+        title: passage.document,
+        locator: passage.locator,
+        text: passage.text,
+        score: passage.score.unwrap_or_default(),
+    };
+    passages.into_iter().map(source).collect()
+}
+
+fn detail<T: for<'de> Deserialize<'de>>(entry: &Entry) -> Result<T> {
+    T::deserialize(&entry.detail).map_err(|error| {
+        Error::conflict(format!("entry {} does not say what a replay needs: {error}", entry.seq))
+            .remedy("it was written by an earlier version of AEGIS, or altered: `aegis audit verify` tells")
+    })
+}
