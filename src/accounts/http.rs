@@ -2,12 +2,15 @@
 
 mod account;
 mod api;
+pub mod code;
 mod extract;
 mod guard;
 mod links;
 mod local_path;
 mod members;
+pub mod oidc;
 pub mod people_api;
+pub mod security;
 mod sessions;
 mod setup;
 mod sign_in;

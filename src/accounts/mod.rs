@@ -10,9 +10,11 @@ pub mod http;
 mod invitations;
 mod members;
 mod names;
+pub mod oidc;
 mod passwords;
 mod people;
 mod role;
+pub mod second_factor;
 mod sessions;
 mod setup;
 mod sign_in;
@@ -28,7 +30,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use self::throttle::Throttle;
 pub use self::{
     email::EmailAddress,
     invitations::{Invitation, Invited, NewPerson},
@@ -40,6 +41,7 @@ pub use self::{
     setup::Setup,
     signed_in::{Organisation, SignedIn, User, Via},
 };
+use self::{oidc::Providers, throttle::Throttle};
 pub use crate::vault::password::Password;
 use crate::{
     audit::{self, Action, Actor, NewEntry},
@@ -51,7 +53,7 @@ use crate::{
         ids::{TenantId, UserId},
     },
     tenants::{Tenant, Tenants},
-    vault::password::Passwords,
+    vault::{Keyring, password::Passwords},
 };
 
 /// The most characters of a person's name.
@@ -63,12 +65,23 @@ pub struct Accounts {
     inner: Arc<Inner>,
 }
 
+/// What the doors beside the password need.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// The keys that the second factor's secrets are sealed to.
+    pub keyring: Keyring,
+    /// Other people's pages that one may sign in through.
+    pub providers: Providers,
+}
+
 struct Inner {
     db: Databases,
     tenants: Tenants,
     clock: SharedClock,
     passwords: Passwords,
     throttle: Throttle,
+    keyring: Keyring,
+    providers: Providers,
     idle: TimeDelta,
     lifetime: TimeDelta,
     /// Once there is a user there is one for good.
@@ -79,13 +92,15 @@ struct Inner {
 
 impl Accounts {
     /// Accounts in the control schema of `db`.
-    pub fn new(db: Databases, tenants: Tenants, clock: SharedClock, settings: &config::Accounts) -> Self {
+    pub fn new(db: Databases, tenants: Tenants, clock: SharedClock, doors: Doors, settings: &config::Accounts) -> Self {
         let inner = Inner {
             db,
             tenants,
             clock,
             passwords: Passwords::new(settings.concurrent_hashes),
             throttle: Throttle::default(),
+            keyring: doors.keyring,
+            providers: doors.providers,
             idle: TimeDelta::hours(i64::from(settings.session_idle_hours)),
             lifetime: TimeDelta::days(i64::from(settings.session_days)),
             is_set_up: AtomicBool::new(false),

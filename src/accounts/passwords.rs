@@ -32,6 +32,23 @@ pub struct Reset {
 }
 
 impl Accounts {
+    /// Makes sure that it is the person who asks: their password, as when they sign in.
+    ///
+    /// # Errors
+    /// `Forbidden` when it is wrong, `TooMany` after too many attempts.
+    pub(super) async fn check_password(&self, user: &User, current: Password, client: &ClientInfo) -> Result<()> {
+        let (inner, now) = (&*self.inner, self.inner.clock.now());
+        let attempt = self.attempt(&user.email, client, now).await?;
+        let taken = inner.throttle.take(&attempt, now)?;
+        let hash = users::password_hash(inner.db.control(), user.id).await?;
+        if !inner.passwords.verify(current, hash).await? {
+            return Err(Error::forbidden("The current password is wrong")
+                .remedy("Whoever runs this server can make you a link for a new one"));
+        }
+        inner.throttle.give_back(taken);
+        Ok(())
+    }
+
     /// Gives the person another password, if they know the one they have. All their other sessions end, this one gets
     /// a new token, other browsers are not known any more, and no link for a new password is good.
     ///
@@ -49,14 +66,7 @@ impl Accounts {
         let (user, now) = (&signed_in.user, inner.clock.now());
         let session = signed_in.session().ok_or_else(|| Error::forbidden("An API token has no password"))?;
         let new = self.checked_password(new, user, &[]).await?;
-        let attempt = self.attempt(&user.email, client, now).await?;
-        let cost = inner.throttle.take(&attempt, now)?;
-        let hash = users::password_hash(inner.db.control(), user.id).await?;
-        if !inner.passwords.verify(current, hash).await? {
-            return Err(Error::forbidden("The current password is wrong")
-                .remedy("Whoever runs this server can make you a link for a new one"));
-        }
-        inner.throttle.give_back(cost);
+        self.check_password(user, current, client).await?;
         let hash = inner.passwords.hash(new).await?;
 
         let token = Token::generate();

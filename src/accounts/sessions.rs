@@ -105,7 +105,13 @@ impl Accounts {
             renew: found.renew,
             elsewhere: found.elsewhere,
         };
-        Ok(Some(SignedIn { user: found.user, via, tenant: found.tenant, role: found.role }))
+        Ok(Some(SignedIn {
+            user: found.user,
+            via,
+            tenant: found.tenant,
+            role: found.role,
+            must_enrol: found.must_enrol,
+        }))
     }
 
     /// Ends a session. One that has ended already stays so.

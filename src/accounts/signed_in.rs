@@ -66,6 +66,8 @@ pub struct SignedIn {
     pub tenant: Tenant,
     /// The person's role in it.
     pub role: Role,
+    /// Whether they reach nothing here before they have set up a second factor.
+    pub must_enrol: bool,
 }
 
 impl SignedIn {

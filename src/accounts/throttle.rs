@@ -6,6 +6,9 @@
 //! | any other | guesses from this address at this account | five, then one every 30 s |
 //! | | guesses from this address at any account | thirty, then one every 6 s |
 //! | | wrong API tokens from this address | thirty, then one every 6 s |
+//! | | departures to other people's sign-in pages from this address | thirty, then one every 6 s |
+//! | whoever knows the password | wrong codes of the second factor from this address | five, then one every 30 s |
+//! | | wrong codes from anywhere | thirty, then one every 10 min: a year's guessing finds one with 1 in 7 |
 //! | | guesses at this account from anywhere | fifty, then one every minute; beyond, each address has one every 5 min |
 //!
 //! The last is what slows down many addresses that guess together. It refuses nobody by itself: an address from which
@@ -26,7 +29,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::EmailAddress;
 use crate::{
-    support::{Error, Kind, Result},
+    support::{Error, Kind, Result, ids::UserId},
     vault::TokenHash,
 };
 
@@ -34,6 +37,8 @@ const BY_BROWSER: Limit = Limit { at_once: 10, every: TimeDelta::seconds(30) };
 const BY_PAIR: Limit = Limit { at_once: 5, every: TimeDelta::seconds(30) };
 const BY_ADDRESS: Limit = Limit { at_once: 30, every: TimeDelta::seconds(6) };
 const BY_TOKEN: Limit = Limit { at_once: 30, every: TimeDelta::seconds(6) };
+const BY_CODE_PAIR: Limit = Limit { at_once: 5, every: TimeDelta::seconds(30) };
+const BY_CODE: Limit = Limit { at_once: 30, every: TimeDelta::minutes(10) };
 const BY_ACCOUNT: Limit = Limit { at_once: 50, every: TimeDelta::minutes(1) };
 /// In the place of [`BY_PAIR`] while [`BY_ACCOUNT`] is exceeded.
 const BY_PAIR_UNDER_ATTACK: Limit = Limit { at_once: 1, every: TimeDelta::minutes(5) };
@@ -53,6 +58,9 @@ enum Key {
     Address(Option<IpAddr>),
     Account(String),
     Token(Option<IpAddr>),
+    Journey(Option<IpAddr>),
+    CodePair(UserId, Option<IpAddr>),
+    Code(UserId),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +129,26 @@ impl Throttle {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = (Key::Token(address.map(network)), BY_TOKEN);
         take(&mut buckets, vec![limit], "Too many wrong API tokens", now).map(drop)
+    }
+
+    /// Takes one departure from `address` to another sign-in page.
+    ///
+    /// # Errors
+    /// As for [`Throttle::take`].
+    pub(super) fn take_journey(&self, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<()> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = (Key::Journey(address.map(network)), BY_TOKEN);
+        take(&mut buckets, vec![limit], SIGN_IN, now).map(drop)
+    }
+
+    /// Takes one code of the second factor of `user`, from `address`.
+    ///
+    /// # Errors
+    /// As for [`Throttle::take`].
+    pub(super) fn take_code(&self, user: UserId, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<Taken> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = vec![(Key::CodePair(user, address.map(network)), BY_CODE_PAIR), (Key::Code(user), BY_CODE)];
+        take(&mut buckets, limits, "Too many wrong codes", now)
     }
 
     /// Gives an attempt back: it was the right password, or none was tried.

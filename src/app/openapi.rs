@@ -15,7 +15,7 @@ use utoipa::{
 
 use super::{egress_api::EgressApi, table::Declared};
 use crate::{
-    accounts::http::{Access, SessionApi, people_api::PeopleApi, tokens::TokensApi},
+    accounts::http::{Access, SessionApi, people_api::PeopleApi, security::SecurityApi, tokens::TokensApi},
     agents::http::ChatApi,
     http::error::Envelope,
     knowledge::http::KnowledgeApi,
@@ -28,6 +28,7 @@ fn parts() -> Vec<utoipa::openapi::OpenApi> {
     vec![
         SessionApi::openapi(),
         PeopleApi::openapi(),
+        SecurityApi::openapi(),
         TokensApi::openapi(),
         ChatApi::openapi(),
         KnowledgeApi::openapi(),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     accounts::{
         Permission,
-        http::{self as accounts, Access, AccountsState, people_api, tokens},
+        http::{self as accounts, Access, AccountsState, code, oidc, people_api, security, tokens},
     },
     agents::http::{self as agents, ChatState},
     egress::Egress,
@@ -51,6 +51,7 @@ fn table(state: WebState) -> Table<WebState> {
     use Access::{InPerson, Needs, Open, Operator, SignedIn};
     use Permission::{
         AuditRead, ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, MembersRead, SecretsManage,
+        SettingsManage,
     };
     Table::new(state)
         // Open to everybody
@@ -59,6 +60,10 @@ fn table(state: WebState) -> Table<WebState> {
         .get("/assets/{build}/{*path}", Open, show_asset)
         .get("/sign-in", Open, accounts::show_sign_in)
         .post("/sign-in", Open, accounts::sign_in)
+        .get("/sign-in/code", Open, code::show_code)
+        .post("/sign-in/code", Open, code::check_code)
+        .get("/sign-in/with/{provider}", Open, oidc::depart)
+        .get("/sign-in/with/{provider}/callback", Open, oidc::arrive)
         .get("/setup", Open, accounts::show_setup)
         .post("/setup", Open, accounts::complete_setup)
         .get("/invitation/{token}", Open, accounts::show_invitation)
@@ -77,6 +82,15 @@ fn table(state: WebState) -> Table<WebState> {
         .get("/account/sessions", InPerson, accounts::show_sessions)
         .post("/account/sessions/end-others", InPerson, accounts::end_other_sessions)
         .post("/account/sessions/{session}/end", InPerson, accounts::end_session)
+        .get("/account/security", InPerson, security::show_security)
+        .post("/account/security/enrol", InPerson, security::enrol)
+        .post("/account/security/confirm", InPerson, security::confirm)
+        .post("/account/security/codes", InPerson, security::renew_codes)
+        .post("/account/security/remove", InPerson, security::remove)
+        .post("/account/security/require", Needs(SettingsManage), security::require)
+        .post("/account/security/link/{provider}", InPerson, oidc::link)
+        .post("/account/security/unlink/{identity}", InPerson, oidc::unlink)
+        .get("/api/account/security", InPerson, security::show_standing)
         .post("/api/session/switch", InPerson, people_api::switch_session)
         .post("/api/account", InPerson, people_api::update_account)
         .post("/api/account/password", InPerson, people_api::update_password)

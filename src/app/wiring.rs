@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::egress_journal::EgressJournal;
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, Doors, oidc::Providers},
     agents::{Agents, tool::Tool},
     audit::HeadFiles,
     config::{Config, DatabaseMode},
@@ -91,11 +91,13 @@ impl App {
         let databases = databases.with_witness(heads);
         let grace = TimeDelta::days(i64::from(config.tenants.deletion_grace_days));
         let tenants = Tenants::new(databases.clone(), clock.clone()).with_grace(grace);
-        let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), &config.accounts);
-        let secrets = Secrets::new(keyring, tenants.clone(), clock.clone());
 
         let journal = EgressJournal::start(databases.clone(), clock.clone());
         let egress = Egress::with_journal(&config, journal.clone())?;
+        let providers = Providers::new(&config.oidc, &config.server.public_url, &egress, &clock)?;
+        let doors = Doors { keyring: keyring.clone(), providers };
+        let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), doors, &config.accounts);
+        let secrets = Secrets::new(keyring, tenants.clone(), clock.clone()).and_second_factors_of(accounts.clone());
         let embedding = models::embedding_from(&config, &egress).await?;
         let router = models::router_from(&config, &egress, clock.clone())?;
 

@@ -58,6 +58,14 @@ catalogue! {
     SignInFailed "sign_in.failed" of "the account": "somebody tried to sign in and was refused; from which address";
 
     // ── Second factor, OpenID Connect, API tokens (accounts) ──
+    SecondFactorEnabled "second_factor.enabled" of "the account": "somebody set up a second factor";
+    SecondFactorRemoved "second_factor.removed" of "the account": "a second factor was taken away, by its owner or by the operator";
+    SecondFactorFailed "second_factor.failed" of "the account": "the password was right and the code was not; from which address";
+    SecondFactorRequired "second_factor.required" of "the organisation": "whether members must have a second factor was changed";
+    RecoveryCodesRenewed "recovery_codes.renewed" of "the account": "new recovery codes took the place of the old ones";
+    RecoveryCodeUsed "recovery_code.used" of "the account": "somebody came in with a recovery code; how many are left";
+    IdentityLinked "identity.linked" of "the identity": "an identity at another sign-in page was linked to an account; at which, and by what right";
+    IdentityUnlinked "identity.unlinked" of "the identity": "an identity at another sign-in page was unlinked";
     TokenCreated "token.created" of "the API token": "an API token was made; its name, whose it is, what it carries and when it ends";
     TokenRevoked "token.revoked" of "the API token": "an API token was revoked; its name and whose it was";
 

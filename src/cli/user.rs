@@ -67,6 +67,14 @@ pub enum User {
         #[arg(long)]
         revoke: bool,
     },
+    /// Take the second factor from somebody who has lost their phone and their recovery codes. Make sure who asks.
+    SecondFactor {
+        /// The person's e-mail address.
+        email: String,
+        /// Take it away; they can set up another one.
+        #[arg(long, required = true)]
+        remove: bool,
+    },
     /// Keep somebody out of all tenants. Their sessions end at once.
     Suspend {
         /// The person's e-mail address.
@@ -132,6 +140,12 @@ struct MembershipRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+struct Removal {
+    email: String,
+    removed: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct Made {
     email: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,6 +190,14 @@ impl User {
                 output.result(&person, |person| {
                     let is = if person.operator { "is now" } else { "is not" };
                     format!("{} {is} an operator of this appliance.", person.email)
+                })?;
+            }
+            Self::SecondFactor { email, remove: _ } => {
+                let removal: Removal = client.delete(&path(&email, "/second-factor")).await?;
+                output.result(&removal, |removal| {
+                    let is =
+                        if removal.removed { "signs in with the password alone now" } else { "had no second factor" };
+                    format!("{} {is}.", removal.email)
                 })?;
             }
             Self::Suspend { email } => {

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AllowedHost, Config, DatabaseMode, EmbeddingProvider,
+    AllowedHost, Config, DatabaseMode, EmbeddingProvider, Oidc,
     load::Given,
+    oidc,
     problem::{Origin, Problem, meant},
 };
 
@@ -15,6 +16,9 @@ const TENANT_CONNECTION_LIMIT: u64 = 5;
 
 /// The most tokens that the embedding model in this binary reads.
 const BUILTIN_EMBEDDING_TOKENS: u64 = 256;
+
+/// What somebody may become by an address alone.
+const JOINING_ROLES: [&str; 2] = ["member", "viewer"];
 
 const CHAT_TARGETS: [&str; 2] = ["ollama", "builtin"];
 
@@ -30,6 +34,9 @@ pub(super) fn check(config: &Config, given: &Given) -> Vec<Problem> {
         checks.refuse("log.level", format!("is no level: {error}"), Some("use error, warn, info, debug or trace"));
     }
     checks.limits(config);
+    for (name, provider) in &config.oidc {
+        checks.oidc(config, name, provider);
+    }
     checks.models(config);
     checks.egress(config);
     checks.problems
@@ -178,12 +185,77 @@ impl Checks<'_> {
         self.within("egress.max_response_mib", config.egress.max_response_mib, 1, 1024);
     }
 
+    fn oidc(&mut self, config: &Config, name: &str, provider: &Oidc) {
+        let key = |setting: &str| format!("oidc.{name}.{setting}");
+        // What is missing is told at a setting that is there.
+        let given = oidc::SETTINGS.into_iter().map(key).find(|key| self.given.contains_key(key)).unwrap_or_default();
+        let issuer = provider.issuer();
+        if issuer.is_empty() {
+            self.refuse_because_of(
+                &given,
+                &key("issuer"),
+                "is missing",
+                Some("write the issuer's address, or preset = \"google\""),
+            );
+        } else if !is_issuer(issuer) {
+            let message = format!("\"{}\" is not the address of an issuer", super::load::masked(issuer));
+            let suggestion = "write it as \"https://id.example.org\"; http is for this machine alone";
+            self.refuse_because_of(&given, &key("issuer"), message, Some(suggestion));
+        }
+        for address in provider.endpoints.iter().filter(|address| !is_origin(address) || !is_issuer(address)) {
+            let message = format!("\"{}\" is not an address of a server", super::load::masked(address));
+            self.refuse(&key("endpoints"), message, Some("write it as \"https://keys.example.org\", without a path"));
+        }
+        if provider.client_id.trim().is_empty() {
+            self.refuse_because_of(
+                &given,
+                &key("client_id"),
+                "is missing",
+                Some("the provider gives it to you when you register the console there"),
+            );
+        }
+        if provider.preset.is_some() && provider.client_secret.is_none() {
+            self.refuse_because_of(
+                &given,
+                &key("client_secret"),
+                "is missing",
+                Some("write client_secret = { file = \"/path\" }"),
+            );
+        }
+        if config.server.public_url.is_empty() {
+            let suggestion = "the provider sends people back to it: \"https://aegis.example.org\"";
+            self.refuse_because_of(&given, "server.public_url", "is needed by [oidc]", Some(suggestion));
+        }
+        if provider.join_tenant.is_none() != provider.join_domains.is_empty() {
+            let suggestion = "name the tenant and the domains, or neither";
+            self.refuse_because_of(&given, &key("join_tenant"), "and join_domains belong together", Some(suggestion));
+        }
+        if let Some(role) = provider.join_role.as_deref().filter(|role| !JOINING_ROLES.contains(role)) {
+            let message = format!("\"{role}\" is not among {}", JOINING_ROLES.join(", "));
+            self.refuse(&key("join_role"), message, Some("nobody becomes an owner or an admin by their address alone"));
+        }
+    }
+
     fn within(&mut self, key: &str, number: impl Into<u64>, least: u64, most: u64) {
         let number = number.into();
         if number < least || number > most {
             self.refuse(key, format!("{number} is not between {least} and {most}"), None);
         }
     }
+}
+
+/// `https://host/path`; plain http reaches this machine alone.
+fn is_issuer(url: &str) -> bool {
+    let (host, secure) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, true),
+        (_, Some(rest)) => (rest, false),
+        _ => return false,
+    };
+    let authority = host.split('/').next().unwrap_or_default();
+    let local = ["127.0.0.1", "localhost", "[::1]"]
+        .iter()
+        .any(|name| authority.strip_prefix(name).is_some_and(|port| port.is_empty() || port.starts_with(':')));
+    is_origin(&format!("https://{authority}")) && (secure || local) && !url.contains(['?', '#', ' '])
 }
 
 /// `http://host`, `https://host:port`: nothing before the host and nothing behind the port.

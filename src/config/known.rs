@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::problem::meant;
+use super::{oidc, problem::meant};
 
 /// The defaults, and the documentation of every setting.
 pub(super) const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -11,36 +11,49 @@ pub(super) const EXAMPLE: &str = include_str!("../../config.example.toml");
 const WITHOUT_DEFAULT: [&str; 4] = ["database.url", "database.bin_dir", "vault.passphrase", "models.builtin.file"];
 
 /// Settings that are secrets: what was given for them is never shown, however wrong it is.
-pub(super) const SECRET: [&str; 2] = ["database.url", "vault.passphrase"];
+const SECRET: [&str; 2] = ["database.url", "vault.passphrase"];
+
+/// The settings of every `[oidc.<name>]`, by their types; `client_secret` is a secret and has none.
+const OF_PROVIDERS: &str = "preset = ''\nissuer = ''\nlabel = ''\nclient_id = ''\nscopes = []\nendpoints = []\n\
+                            link_verified_email = false\njoin_tenant = ''\njoin_role = ''\njoin_domains = []";
 
 /// What the settings are: sections, and keys with a value of the default's type.
-pub(super) struct Known(Value);
+pub(super) struct Known {
+    example: Value,
+    of_providers: Value,
+}
 
 impl Known {
     /// What the example file knows.
     pub(super) fn new() -> Self {
-        Self(toml::from_str(EXAMPLE).unwrap_or_else(|_| Value::Table(toml::Table::new())))
+        let read = |text| toml::from_str(text).unwrap_or_else(|_| Value::Table(toml::Table::new()));
+        Self { example: read(EXAMPLE), of_providers: read(OF_PROVIDERS) }
     }
 
     /// The default, or the section's table.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
-        key.split('.').try_fold(&self.0, |value, part| value.get(part))
+        match of_provider(key) {
+            Some(setting) => self.of_providers.get(setting),
+            None => key.split('.').try_fold(&self.example, |value, part| value.get(part)),
+        }
     }
 
     /// Whether `key` is the name of a section.
     pub(super) fn is_section(&self, key: &str) -> bool {
-        self.get(key).is_some_and(Value::is_table)
+        key == "oidc" || is_provider(key) || self.get(key).is_some_and(Value::is_table)
     }
 
     /// Whether `key`, as `section.key`, is a setting.
     pub(super) fn is_setting(&self, key: &str) -> bool {
-        WITHOUT_DEFAULT.contains(&key) || self.get(key).is_some_and(|value| !value.is_table())
+        WITHOUT_DEFAULT.contains(&key)
+            || of_provider(key).is_some_and(|setting| oidc::SETTINGS.contains(&setting))
+            || self.get(key).is_some_and(|value| !value.is_table())
     }
 
     /// All settings and sections, with the sections before their names.
     pub(super) fn all(&self) -> Vec<String> {
         let mut keys: Vec<String> = WITHOUT_DEFAULT.iter().map(|&key| key.to_owned()).collect();
-        let mut sections = vec![(String::new(), &self.0)];
+        let mut sections = vec![(String::new(), &self.example)];
         while let Some((prefix, Value::Table(table))) = sections.pop() {
             for (name, value) in table {
                 let key = format!("{prefix}{name}");
@@ -56,7 +69,10 @@ impl Known {
     /// What an unknown key was meant to be: a neighbour with a similar name, the same name in another section, or
     /// a section with a similar name.
     pub(super) fn suggestion(&self, key: &str) -> Option<String> {
-        let all = self.all();
+        let mut all = self.all();
+        if of_provider(key).is_some() {
+            all.extend(oidc::SETTINGS.map(|setting| format!("{}.{setting}", section(key))));
+        }
         let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
         let neighbours: Vec<String> =
             all.iter().filter(|other| section(other) == section(key)).map(|k| name(k)).collect();
@@ -66,6 +82,24 @@ impl Known {
             .or_else(|| all.iter().find(|other| name(other) == name(key)).cloned())
             .map(|key| format!("did you mean {key}?"))
     }
+}
+
+/// Whether the setting is a secret.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRET.contains(&key) || of_provider(key) == Some("client_secret")
+}
+
+/// The setting's own name in `oidc.<name>.<setting>`.
+fn of_provider(key: &str) -> Option<&str> {
+    let (section, setting) = key.rsplit_once('.')?;
+    is_provider(section).then_some(setting)
+}
+
+/// Whether it is `oidc.<name>`, with a name that can stand in an address.
+fn is_provider(key: &str) -> bool {
+    let Some(name) = key.strip_prefix("oidc.") else { return false };
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=32).contains(&name.len()) && name.chars().all(allowed)
 }
 
 /// The part of `section.key` before the key.

@@ -15,7 +15,7 @@ use toml::{
 use super::{
     Config,
     check::check,
-    known::{EXAMPLE, Known, SECRET, section},
+    known::{EXAMPLE, Known, is_secret, section},
     problem::{Origin, Problem, meant},
     secret::MASK,
 };
@@ -244,7 +244,7 @@ fn alone(key: &str, setting: &Setting) -> Result<(), Problem> {
             let suggestion = meant(&found, allowed.iter().copied()).map(|meant| format!("did you mean \"{meant}\"?"));
             problem(format!("\"{found}\" is not among {}", allowed.join(", "))).suggest(suggestion)
         }
-        _ if SECRET.contains(&key) => problem(format!("{} is expected", expected(key))),
+        _ if is_secret(key) => problem(format!("{} is expected", expected(key))),
         _ => problem(format!("{} is expected, not {}", expected(key), described(&setting.value))),
     })
 }
@@ -255,7 +255,7 @@ fn expected(key: &str) -> &'static str {
         Some(Value::Boolean(_)) => "true or false",
         Some(Value::Array(_)) => "a list of texts, [\"…\", \"…\"],",
         Some(_) => "a text in quotes",
-        None if SECRET.contains(&key) => "a text in quotes, { file = \"/path\" } or { env = \"NAME\" }",
+        None if is_secret(key) => "a text in quotes, { file = \"/path\" } or { env = \"NAME\" }",
         None => "a path in quotes",
     }
 }

@@ -7,15 +7,17 @@ mod check;
 mod egress;
 mod known;
 mod load;
+mod oidc;
 mod problem;
 mod secret;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     egress::{AllowedHost, Egress},
+    oidc::{Oidc, Preset},
     problem::{Origin, Problem},
     secret::Secret,
 };
@@ -38,6 +40,9 @@ pub struct Config {
     pub accounts: Accounts,
     /// Organisations.
     pub tenants: Tenants,
+    /// Other people's pages that one may sign in through, by name.
+    #[serde(default)]
+    pub oidc: BTreeMap<String, Oidc>,
     /// Documents.
     pub knowledge: Knowledge,
     /// The embedding model.

@@ -4,7 +4,7 @@
 //! odd spellings of IPv4, credentials before the host, upper case and Unicode have been dealt with by then.
 
 use std::{
-    fmt,
+    fmt, iter,
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{Refusal, Surroundings, Url, origin, parse};
 use crate::{
-    config::{AllowedHost, Config, EmbeddingProvider},
+    config::{AllowedHost, Config, EmbeddingProvider, Preset},
     support::{
         Error, Result,
         address::{self, Place},
@@ -80,6 +80,19 @@ pub(super) fn of_providers(config: &Config) -> Result<Vec<Grant>> {
     let embeds = config.embedding.provider == EmbeddingProvider::Ollama;
     if embeds || config.models.chain.iter().any(|target| target == "ollama") {
         granted.push(Grant::provider("models.ollama.url", &config.models.ollama.url)?);
+    }
+    for (name, provider) in &config.oidc {
+        let endpoints = provider.endpoints.iter().map(String::as_str);
+        for address in iter::once(provider.issuer()).chain(endpoints) {
+            // The operator has named it: the company's own server may well be in the company's own network.
+            granted.push(match provider.preset {
+                Some(_) => Grant::vendor(&format!("oidc.{name}"), address)?,
+                None => Grant::provider(&format!("oidc.{name}.issuer"), address)?,
+            });
+        }
+        for address in provider.preset.map(Preset::endpoints).unwrap_or_default() {
+            granted.push(Grant::vendor(&format!("oidc.{name}.preset"), address)?);
+        }
     }
     Ok(granted)
 }

@@ -23,6 +23,7 @@ mod outbound;
 mod refusal;
 mod resolve;
 mod response;
+mod values;
 
 use std::{
     collections::HashMap,

@@ -34,6 +34,8 @@ struct Inner {
     session: Option<String>,
     form_binding: Option<String>,
     browser: Option<String>,
+    pending: Option<String>,
+    journey: Option<String>,
     bearer: Option<String>,
     client: Option<IpAddr>,
     user_agent: Option<String>,
@@ -59,6 +61,8 @@ impl RequestContext {
             session: cookie(KitCookie::Session),
             form_binding: cookie(KitCookie::FormBinding),
             browser: cookie(KitCookie::Browser),
+            pending: cookie(KitCookie::Pending),
+            journey: cookie(KitCookie::Journey),
             client: client_address(peer, headers),
             user_agent: text(headers, header::USER_AGENT).map(|agent| agent.chars().take(200).collect()),
             path: request.uri().path_and_query().map_or(path, |whole| whole.as_str()).to_owned(),
@@ -107,6 +111,16 @@ impl RequestContext {
     /// The token by which the browser is known since somebody signed in with it, unchecked.
     pub fn browser_token(&self) -> Option<&str> {
         self.0.browser.as_deref()
+    }
+
+    /// The token of a sign-in whose code is still missing, unchecked.
+    pub fn pending_token(&self) -> Option<&str> {
+        self.0.pending.as_deref()
+    }
+
+    /// The token of a journey to another sign-in page, unchecked.
+    pub fn journey_token(&self) -> Option<&str> {
+        self.0.journey.as_deref()
     }
 
     /// Whether the request asks for a page to be shown, and changes nothing.

@@ -14,6 +14,10 @@ pub enum KitCookie {
     Session,
     /// Binds forms to a browser that has no session yet: sign-in and set-up.
     FormBinding,
+    /// Binds a sign-in whose code is still missing to the browser.
+    Pending,
+    /// Binds the way to another sign-in page and back to the browser.
+    Journey,
     /// By which a browser is known since somebody signed in with it.
     Browser,
 }
@@ -52,6 +56,10 @@ impl Kit {
             (KitCookie::Session, true) => "__Host-aegis_session",
             (KitCookie::FormBinding, false) => "aegis_form",
             (KitCookie::FormBinding, true) => "__Host-aegis_form",
+            (KitCookie::Pending, false) => "aegis_pending",
+            (KitCookie::Pending, true) => "__Host-aegis_pending",
+            (KitCookie::Journey, false) => "aegis_journey",
+            (KitCookie::Journey, true) => "__Host-aegis_journey",
             (KitCookie::Browser, false) => "aegis_browser",
             (KitCookie::Browser, true) => "__Host-aegis_browser",
         }

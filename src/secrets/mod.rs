@@ -19,6 +19,7 @@ pub use self::{
     rotation::{ApplianceRotation, KeyStatus, TenantRotation},
 };
 use crate::{
+    accounts::Accounts,
     audit::{self, Action, Actor, NewEntry},
     db::TenantDb,
     support::{Error, Kind, Result, clock::SharedClock, ids::TenantId},
@@ -66,13 +67,21 @@ pub struct Secrets {
     keyring: Keyring,
     tenants: Tenants,
     clock: SharedClock,
+    /// Whose second factors are sealed to the same key.
+    accounts: Option<Accounts>,
     rotating: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Secrets {
     /// Secrets of all tenants, under the keys of this appliance.
     pub fn new(keyring: Keyring, tenants: Tenants, clock: SharedClock) -> Self {
-        Self { keyring, tenants, clock, rotating: std::sync::Arc::default() }
+        Self { keyring, tenants, clock, accounts: None, rotating: std::sync::Arc::default() }
+    }
+
+    /// The same, with these accounts' second factors sealed again when the appliance's key is rotated.
+    #[must_use]
+    pub fn and_second_factors_of(self, accounts: Accounts) -> Self {
+        Self { accounts: Some(accounts), ..self }
     }
 
     /// Sets a secret, in place of the one that had the name.

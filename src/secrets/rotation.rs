@@ -138,6 +138,12 @@ impl Secrets {
                 Err(error) => left.push((tenant.slug.to_string(), error.to_string())),
             }
         }
+        if let Some(accounts) = &self.accounts {
+            match accounts.reseal_second_factors().await {
+                Ok(again) => tracing::info!(again, "second factors are sealed to the new key"),
+                Err(error) => left.push(("second factors".to_owned(), error.to_string())),
+            }
+        }
         if left.is_empty() && waiting.is_empty() {
             self.keyring.finish_rotation().await?;
         }

@@ -116,6 +116,8 @@ uuid_ids! {
     ApiTokenId: "the API token";
     /// An invitation to an organisation.
     InvitationId: "the invitation";
+    /// A person as somebody else's sign-in page knows them.
+    IdentityId: "the linked identity";
     /// A document of the knowledge base.
     DocumentId: "the document";
     /// A passage of a document.

@@ -71,7 +71,7 @@ impl Appliance {
     async fn under(public_url: &str) -> Self {
         let db = TestDb::new().await;
         let settings = config::Accounts { session_idle_hours: 72, session_days: 30, concurrent_hashes: 2 };
-        let accounts = Accounts::new(db.databases.clone(), db.tenants(), db.shared_clock(), &settings);
+        let accounts = Accounts::new(db.databases.clone(), db.tenants(), db.shared_clock(), db.doors(), &settings);
         let state = AccountsState { accounts: accounts.clone(), databases: db.databases.clone() };
         let guarded = from_fn_with_state((state.clone(), Access::Needs(Permission::SettingsManage)), guard);
         let router = Router::new()

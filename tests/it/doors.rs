@@ -1,20 +1,29 @@
 //! The doors beside the password: API tokens, the second factor, other people's sign-in pages.
 
+mod browser;
+mod hostile_provider;
+mod oidc;
+mod real_provider;
+mod second_factor;
 mod tokens;
 
 use std::sync::Arc;
 
 use aegis::{
     accounts::{
-        Accounts, Password, Permission, Role, SignedIn,
+        Accounts, Doors, Password, Permission, Role, SignedIn,
         http::{
             Access::{self, InPerson, Needs, Open, SignedIn as AnyWay},
-            AccountsState, InTenant, guard, show_session, show_sign_in, sign_in, sign_out, tokens as pages,
+            AccountsState, InTenant, code, guard, oidc as pages_oidc, security, show_session, show_sign_in, sign_in,
+            sign_out, tokens as pages,
         },
+        oidc::Providers,
     },
     config,
     http::{Kit, context::RequestContext, frame::Section, middleware},
+    support::ids::UserId,
     tenants::Tenant,
+    vault::Keyring,
 };
 use axum::{
     Router,
@@ -37,6 +46,7 @@ const PASSWORD: &str = "an engine of analysis";
 struct Place {
     db: TestDb,
     accounts: Accounts,
+    keyring: Keyring,
     app: Router,
 }
 
@@ -58,9 +68,20 @@ async fn home(context: RequestContext, tenant: InTenant) -> String {
 
 impl Place {
     async fn new() -> Self {
-        let db = TestDb::new().await;
+        Self::offering(TestDb::new().await, Providers::default(), "").await
+    }
+
+    /// With other people's sign-in pages, reached under this address.
+    async fn offering(db: TestDb, providers: Providers, public_url: &str) -> Self {
+        let keyring = db.keyring();
         let settings = config::Accounts { session_idle_hours: 72, session_days: 30, concurrent_hashes: 2 };
-        let accounts = Accounts::new(db.databases.clone(), db.tenants(), db.shared_clock(), &settings);
+        let accounts = Accounts::new(
+            db.databases.clone(),
+            db.tenants(),
+            db.shared_clock(),
+            Doors { keyring: keyring.clone(), providers },
+            &settings,
+        );
         let state = AccountsState { accounts: accounts.clone(), databases: db.databases.clone() };
         let guarded = |access: Access, route: MethodRouter<State>| {
             route.layer(from_fn_with_state((state.clone(), access), guard))
@@ -68,6 +89,18 @@ impl Place {
         let router = Router::new()
             .route("/", guarded(AnyWay, get(home)))
             .route("/sign-in", guarded(Open, get(show_sign_in).post(sign_in)))
+            .route("/sign-in/code", guarded(Open, get(code::show_code).post(code::check_code)))
+            .route("/sign-in/with/{provider}", guarded(Open, get(pages_oidc::depart)))
+            .route("/sign-in/with/{provider}/callback", guarded(Open, get(pages_oidc::arrive)))
+            .route("/account/security", guarded(InPerson, get(security::show_security)))
+            .route("/account/security/enrol", guarded(InPerson, post(security::enrol)))
+            .route("/account/security/confirm", guarded(InPerson, post(security::confirm)))
+            .route("/account/security/codes", guarded(InPerson, post(security::renew_codes)))
+            .route("/account/security/remove", guarded(InPerson, post(security::remove)))
+            .route("/account/security/require", guarded(Needs(Permission::SettingsManage), post(security::require)))
+            .route("/account/security/link/{provider}", guarded(InPerson, post(pages_oidc::link)))
+            .route("/account/security/unlink/{identity}", guarded(InPerson, post(pages_oidc::unlink)))
+            .route("/api/account/security", guarded(InPerson, get(security::show_standing)))
             .route("/sign-out", guarded(InPerson, post(sign_out)))
             .route("/api/session", guarded(AnyWay, get(show_session)))
             .route("/api/chat", guarded(Needs(Permission::ChatWrite), post(|by: SignedIn| async move { by.user.name })))
@@ -80,8 +113,8 @@ impl Place {
             .route("/api/tokens", guarded(Needs(Permission::MembersManage), get(pages::list_all_tokens)))
             .route("/api/tokens/{token}", guarded(Needs(Permission::MembersManage), delete(pages::revoke_any_token)))
             .with_state(State(Arc::new(state.clone())));
-        let kit = Kit::new(&config::Server { listen: String::new(), public_url: String::new() }).unwrap();
-        Self { db, accounts, app: middleware::apply(router, kit) }
+        let kit = Kit::new(&config::Server { listen: String::new(), public_url: public_url.to_owned() }).unwrap();
+        Self { db, accounts, keyring, app: middleware::apply(router, kit) }
     }
 
     /// With Ada, an owner of Acme.
@@ -107,6 +140,11 @@ impl Place {
         let reply = enter(&mut visitor, email).await;
         assert_eq!(reply.status, StatusCode::SEE_OTHER, "{}", reply.body);
         visitor
+    }
+
+    async fn signed_in_user(&self, email: &str) -> UserId {
+        let id = sqlx::query_scalar("SELECT id FROM control.users WHERE email = $1").bind(email);
+        UserId(id.fetch_one(&mut self.db.superuser().await).await.unwrap())
     }
 
     /// Runs a statement as the superuser.

@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, Request, State},
     http::request::Parts,
     middleware::Next,
-    response::{AppendHeaders, IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Redirect, Response},
 };
 
 use super::{AccountsState, session_cookie};
@@ -57,11 +57,30 @@ pub async fn guard(State((state, access)): State<(AccountsState, Access)>, reque
         Ok(cookie) => cookie,
         Err(error) => return error.into_response(),
     };
+    if signed_in.must_enrol && !leads_to_a_second_factor(parts.uri.path()) {
+        return (AppendHeaders(cookie), enrol_first(&state, &signed_in, &mut parts).await).into_response();
+    }
     let response = match allowed(&signed_in, access) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(error) => error.into_response(),
     };
     (AppendHeaders(cookie), response).into_response()
+}
+
+/// What is reached without the second factor that the organisation asks for: setting it up, and going away.
+fn leads_to_a_second_factor(path: &str) -> bool {
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    matches!(path, "/sign-out" | "/switch" | "/account/security") || path.starts_with("/account/security/")
+}
+
+async fn enrol_first(state: &AccountsState, signed_in: &SignedIn, parts: &mut Parts) -> Response {
+    match RequestContext::from_request_parts(parts, state).await {
+        Ok(context) if context.is_page_view() => Redirect::to("/account/security").into_response(),
+        Ok(_) => Error::forbidden(format!("{} asks everybody for a second factor", signed_in.tenant.name))
+            .remedy("Set yours up under Account › Security")
+            .into_response(),
+        Err(error) => error.into_response(),
+    }
 }
 
 /// Gives a session whose rights have changed a new token. Only a page may bring it: what else a page asks for carries a

@@ -28,7 +28,12 @@ impl LocalPath {
 
     /// The address of the sign-in page that leads back here.
     pub fn through_sign_in(&self) -> String {
-        if self.0 == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", encode(&self.0)) }
+        self.through("/sign-in")
+    }
+
+    /// The address of a page that leads back here.
+    pub(super) fn through(&self, page: &str) -> String {
+        if self.0 == "/" { page.to_owned() } else { format!("{page}?next={}", encode(&self.0)) }
     }
 }
 

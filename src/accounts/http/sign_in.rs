@@ -7,9 +7,9 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{AccountsState, LocalPath, client, enter, extract, is_of_the_server, show_form};
+use super::{AccountsState, LocalPath, client, code, enter, extract, is_of_the_server, show_form};
 use crate::{
-    accounts::{ClientInfo, Password, SignedIn},
+    accounts::{ClientInfo, Password, SignedIn, oidc::Offer, second_factor::Entered},
     http::{
         context::RequestContext,
         cookie::KitCookie,
@@ -18,7 +18,7 @@ use crate::{
         frame::Frame,
         page,
     },
-    support::Result,
+    support::{Error, Result},
 };
 
 /// The page for signing in.
@@ -34,6 +34,8 @@ struct SignInPage {
     remember: bool,
     /// Why it did not work.
     error: Option<String>,
+    /// Other people's pages that one may sign in through.
+    offers: Vec<Offer>,
 }
 
 /// Where to go after signing in.
@@ -67,9 +69,23 @@ pub async fn show_sign_in(
     if !state.accounts.is_set_up().await? {
         return Ok(Redirect::to("/setup").into_response());
     }
-    show_form(&context, |frame| {
-        page(&SignInPage { frame, email: String::new(), next: next.as_str().to_owned(), remember: false, error: None })
-    })
+    show_form(&context, |frame| page(&SignInPage::new(&state, frame, &next)))
+}
+
+/// The page again, with why signing in elsewhere did not work.
+pub(super) fn refused(state: &AccountsState, context: &RequestContext, error: &Error) -> Result<Response> {
+    let start = LocalPath::or_start("/");
+    let form = show_form(context, |frame| {
+        page(&SignInPage { error: Some(in_sentences(error)), ..SignInPage::new(state, frame, &start) })
+    })?;
+    Ok(form_refused(error, form))
+}
+
+impl SignInPage {
+    fn new(state: &AccountsState, frame: Frame, next: &LocalPath) -> Self {
+        let (next, offers) = (next.as_str().to_owned(), state.accounts.offers());
+        Self { frame, email: String::new(), next, remember: false, error: None, offers }
+    }
 }
 
 /// `POST /sign-in`: a new session, and on to where the person was going.
@@ -89,15 +105,15 @@ pub async fn sign_in(
         state.accounts.sign_in(&email, Password::presented(&form.password), &client).await
     };
     match attempt.await {
-        Ok(session) => enter(&context, &session, next.as_str()),
+        Ok(Entered::In(session)) => enter(&context, &session, next.as_str()),
+        Ok(Entered::Code(pending)) => code::ask(&context, &pending, &next),
         Err(error) if context.wants_json() || is_of_the_server(error.kind()) => Err(error),
         Err(error) => {
             let form = SignInPage {
-                frame: Frame::public(&context, "Sign in"),
                 email: form.email,
-                next: next.as_str().to_owned(),
                 remember: form.remember.is_some(),
                 error: Some(in_sentences(&error)),
+                ..SignInPage::new(&state, Frame::public(&context, "Sign in"), &next)
             };
             Ok(form_refused(&error, page(&form)?))
         }

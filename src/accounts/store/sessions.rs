@@ -44,6 +44,7 @@ struct SessionRow {
     slug: String,
     tenant_name: String,
     tenant_created_at: DateTime<Utc>,
+    must_enrol: bool,
 }
 
 /// A session that has not ended, and who it is.
@@ -57,6 +58,7 @@ pub(in crate::accounts) struct Found {
     pub(in crate::accounts) renew: bool,
     /// The other organisations that it could move to, by name.
     pub(in crate::accounts) elsewhere: Vec<Organisation>,
+    pub(in crate::accounts) must_enrol: bool,
 }
 
 /// Adds a session, and removes the one before it in the same browser and all that have run out.
@@ -104,7 +106,10 @@ pub(in crate::accounts) async fn session(
                 (SELECT jsonb_agg(jsonb_build_object('slug', o.slug, 'name', o.name) ORDER BY lower(o.name), o.slug)
                  FROM memberships om JOIN tenants o ON o.id = om.tenant_id
                  WHERE om.user_id = u.id AND om.tenant_id <> t.id AND om.suspended_at IS NULL AND o.state = 'active'
-                ) AS elsewhere
+                ) AS elsewhere,
+                (t.requires_second_factor AND s.identity_id IS NULL AND NOT EXISTS (
+                     SELECT FROM second_factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL)
+                ) AS must_enrol
          FROM sessions s
          JOIN users u ON u.id = s.user_id
          JOIN memberships m ON m.user_id = s.user_id AND m.tenant_id = s.tenant_id
@@ -128,7 +133,16 @@ pub(in crate::accounts) async fn session(
             User { id: UserId(row.user_id), email: row.email.parse()?, name: row.user_name, operator: row.is_operator };
         let (session, role) = (SessionId(row.session), row.role.parse()?);
         let elsewhere = row.elsewhere.map(|Json(elsewhere)| elsewhere).unwrap_or_default();
-        Ok(Found { session, last_seen: row.last_seen_at, user, tenant, role, renew: row.renew, elsewhere })
+        Ok(Found {
+            session,
+            last_seen: row.last_seen_at,
+            user,
+            tenant,
+            role,
+            renew: row.renew,
+            elsewhere,
+            must_enrol: row.must_enrol,
+        })
     })
     .transpose()
 }

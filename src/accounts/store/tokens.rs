@@ -45,6 +45,7 @@ struct FoundRow {
     slug: String,
     tenant_name: String,
     tenant_created_at: DateTime<Utc>,
+    must_enrol: bool,
 }
 
 #[derive(FromRow)]
@@ -109,7 +110,10 @@ pub(in crate::accounts) async fn insert(control: &PgPool, row: &NewRow<'_>) -> R
 pub(in crate::accounts) async fn find(control: &PgPool, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Found>> {
     let row: Option<FoundRow> = sqlx::query_as(
         "SELECT a.id AS token, a.scopes, a.last_used_at, u.id AS user_id, u.email, u.name AS user_name, u.is_operator,
-                m.role, t.id AS tenant, t.slug, t.name AS tenant_name, t.created_at AS tenant_created_at
+                m.role, t.id AS tenant, t.slug, t.name AS tenant_name, t.created_at AS tenant_created_at,
+                (t.requires_second_factor AND NOT EXISTS (SELECT FROM identities i WHERE i.user_id = u.id) AND NOT EXISTS (
+                     SELECT FROM second_factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL)
+                ) AS must_enrol
          FROM api_tokens a
          JOIN users u ON u.id = a.user_id
          JOIN memberships m ON m.user_id = a.user_id AND m.tenant_id = a.tenant_id
@@ -132,7 +136,7 @@ pub(in crate::accounts) async fn find(control: &PgPool, hash: &TokenHash, now: D
             created_at: row.tenant_created_at,
         };
         let via = Via::Token { id, scopes: known(&row.scopes) };
-        let signed_in = SignedIn { user, via, tenant, role: row.role.parse()? };
+        let signed_in = SignedIn { user, via, tenant, role: row.role.parse()?, must_enrol: row.must_enrol };
         Ok(Found { id, last_used: row.last_used_at, signed_in })
     })
     .transpose()

@@ -15,7 +15,8 @@ use crate::{
 /// What is needed to let somebody in.
 pub(in crate::accounts) struct Credentials {
     pub(in crate::accounts) user: UserId,
-    pub(in crate::accounts) password_hash: String,
+    /// `None`: whoever came through somebody else's sign-in page and has chosen none.
+    pub(in crate::accounts) password_hash: Option<String>,
     /// The organisation that they have belonged to for longest.
     pub(in crate::accounts) tenant: Option<TenantId>,
 }
@@ -80,7 +81,7 @@ pub(in crate::accounts) async fn user_by_email(
 
 /// What a sign-in is checked against; `None` for an unknown address.
 pub(in crate::accounts) async fn credentials(control: &PgPool, email: &EmailAddress) -> Result<Option<Credentials>> {
-    let row: Option<(Uuid, String, Option<String>)> = sqlx::query_as(
+    let row: Option<(Uuid, Option<String>, Option<String>)> = sqlx::query_as(
         "SELECT u.id, u.password_hash, t.id
          FROM users u
          LEFT JOIN memberships m ON m.user_id = u.id AND m.suspended_at IS NULL

@@ -41,6 +41,7 @@ pub fn router(app: App) -> Router {
         .route("/users/{email}", get(people::show_person).delete(people::remove_person))
         .route("/users/{email}/reset", post(people::reset))
         .route("/users/{email}/operator", post(people::set_operator))
+        .route("/users/{email}/second-factor", delete(people::remove_second_factor))
         .route("/users/{email}/suspended", post(people::set_suspended))
         .route("/invitations", post(people::invite))
         .route("/tenants/{slug}/knowledge/documents", get(knowledge::list_documents).post(knowledge::add_document))

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Answer, App, find_tenant};
 use crate::{
     accounts::{By, EmailAddress, Password, Person, Role},
+    audit::Actor,
     support::{Error, Result},
 };
 
@@ -86,6 +87,12 @@ pub(super) async fn set_operator(
     Json(switch): Json<Switch>,
 ) -> Answer {
     answer(app.accounts.set_operator(&email.parse()?, switch.on).await)
+}
+
+pub(super) async fn remove_second_factor(State(app): State<App>, Path(email): Path<String>) -> Answer {
+    let email: EmailAddress = email.parse()?;
+    let removed = app.accounts.reset_second_factor(&email, Actor::Operator).await?;
+    Ok(Json(json!({ "email": email, "removed": removed })))
 }
 
 pub(super) async fn set_suspended(

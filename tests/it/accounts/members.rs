@@ -1,6 +1,6 @@
 //! Who belongs to an organisation, what they may do to each other, and how somebody comes in by an invitation.
 
-use aegis::accounts::{By, Change, ClientInfo, Password, Role};
+use aegis::accounts::{By, Change, ClientInfo, Password, Role, second_factor::Entered};
 use axum::http::{Method, StatusCode};
 use chrono::Duration;
 use serde_json::json;
@@ -137,7 +137,8 @@ async fn two_owners_who_demote_each_other_at_once_leave_one_and_the_last_stays()
         let change = if round % 2 == 0 { Change::Role(Role::Member) } else { Change::Remove };
         let sign_in = async |email: &str| {
             let (email, password) = (email.parse().unwrap(), Password::presented(PASSWORD));
-            let session = house.accounts.sign_in(&email, password, &ClientInfo::default()).await.unwrap();
+            let entered = house.accounts.sign_in(&email, password, &ClientInfo::default()).await.unwrap();
+            let Entered::In(session) = entered else { panic!("nobody here has a second factor") };
             let mut signed_in = house.accounts.session(&session.token).await.unwrap().unwrap();
             signed_in.tenant = tenant.clone();
             signed_in.role = Role::Owner;

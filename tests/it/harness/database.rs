@@ -10,12 +10,15 @@ use std::{
 };
 
 use aegis::{
+    accounts::{Doors, oidc::Providers},
     config,
     db::{Databases, Server, TenantDb},
-    support::clock::SharedClock,
+    support::{Clock as _, clock::SharedClock},
     tenants::{Tenant, Tenants},
+    vault::{Keyring, keyring::Passphrases},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::{clock::TestClock, server::server};
@@ -32,6 +35,7 @@ pub struct TestDb {
     pub clock: Arc<TestClock>,
     server: Server,
     jobs_may_remain: bool,
+    home: TempDir,
 }
 
 impl TestDb {
@@ -44,7 +48,7 @@ impl TestDb {
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut maintenance).await.unwrap();
         let server = server().with_database(&name);
         let databases = Databases::open(server.clone(), &settings()).await.unwrap();
-        Self { databases, clock: TestClock::new(), server, jobs_may_remain: false }
+        Self { databases, clock: TestClock::new(), server, jobs_may_remain: false, home: tempfile::tempdir().unwrap() }
     }
 
     /// Where the database is.
@@ -60,6 +64,17 @@ impl TestDb {
     /// The tenants of this database.
     pub fn tenants(&self) -> Tenants {
         Tenants::new(self.databases.clone(), self.shared_clock())
+    }
+
+    /// The appliance's keys.
+    pub fn keyring(&self) -> Keyring {
+        let nobody = Passphrases { configured: None, ask: || Ok(None) };
+        Keyring::open(self.home.path(), &nobody, self.clock.now()).unwrap()
+    }
+
+    /// What accounts need beside passwords: keys, and no sign-in page of anybody else.
+    pub fn doors(&self) -> Doors {
+        Doors { keyring: self.keyring(), providers: Providers::default() }
     }
 
     /// A new tenant and its database.

@@ -9,6 +9,7 @@ use std::{
 use aegis::{
     accounts::{
         self, Password, Permission, Role, User,
+        second_factor::Entered,
         tokens::{Lifetime, Made, NewToken},
     },
     agents::Ask,
@@ -143,7 +144,9 @@ impl Office {
         let email = "owner@beta.example".parse().unwrap();
         let password = || Password::chosen(PASSWORD).unwrap();
         app.accounts.create_user(&email, "Bo of Beta", password(), &beta, Role::Owner).await.unwrap();
-        office.foreigner = app.accounts.sign_in(&email, password(), &<_>::default()).await.unwrap().token;
+        let entered = app.accounts.sign_in(&email, password(), &<_>::default()).await.unwrap();
+        let Entered::In(session) = entered else { panic!("nobody here has a second factor") };
+        office.foreigner = session.token;
         office.shut_people_out(&app).await;
         // A visit may end all sessions of its person; what they were like is kept.
         superuser.execute("CREATE TABLE control.kept AS SELECT * FROM control.sessions").await.unwrap();
@@ -266,7 +269,8 @@ impl Office {
         let password = || Password::chosen(PASSWORD).unwrap();
         let name = format!("{MARK} {role}");
         let user = app.accounts.create_user(&email, &name, password(), &self.acme, role).await.unwrap();
-        let session = app.accounts.sign_in(&email, password(), &<_>::default()).await.unwrap();
+        let entered = app.accounts.sign_in(&email, password(), &<_>::default()).await.unwrap();
+        let Entered::In(session) = entered else { panic!("nobody here has a second factor") };
         (user, session.token)
     }
 
@@ -337,6 +341,7 @@ impl Office {
             "session" => self.things.session.to_string(),
             "invitation" => self.things.invitation.to_string(),
             "name" if path.contains("secrets") => SECRET.to_owned(),
+            "identity" | "provider" => "none".to_owned(),
             "build" => "0".to_owned(),
             "*path" => "css/base.css".to_owned(),
             _ => panic!("say in Office::thing what {{{name}}} of {path} is, so that the matrix can try it"),
