@@ -113,7 +113,7 @@ impl Accounts {
     /// becomes a member with it: name and password stay theirs.
     ///
     /// # Errors
-    /// `Invalid` when the name is empty or too long; `Conflict` when the person belongs to the organisation already.
+    /// `Invalid` when the name is empty or too long, or the password made of what everybody knows; `Conflict` when the person belongs to the organisation already.
     pub async fn create_user(
         &self,
         email: &EmailAddress,
@@ -124,6 +124,7 @@ impl Accounts {
     ) -> Result<User> {
         let inner = &*self.inner;
         let name = checked_name(name)?;
+        password.is_not_made_of(&[&name, email.as_str(), &tenant.name, tenant.slug.as_str()])?;
         let hash = inner.passwords.hash(password).await?;
         let user = User { id: UserId::generate(), email: email.clone(), name, operator: false };
         let now = inner.clock.now();

@@ -79,6 +79,8 @@ impl Accounts {
         if !self.may_set_up(token).await? {
             return Err(bad_token());
         }
+        let known = [&name, setup.email.as_str(), &setup.organisation, setup.slug.as_str()];
+        setup.password.is_not_made_of(&known)?;
         let hash = inner.passwords.hash(setup.password).await?;
         let user = User { id: UserId::generate(), email: setup.email, name, operator: true };
 

@@ -152,13 +152,13 @@ pub(super) struct CallEnd<'a> {
 
 /// Passages as they are written down: with the numbers that they got, and the scores with which they were found.
 pub(super) fn passages(numbered: &[Citation], scores: &[f32]) -> Value {
-    let scored = numbered.iter().zip(scores).map(|(citation, score)| {
+    let written = numbered.iter().zip(scores).map(|(citation, score)| {
         let mut passage = json!(citation);
         // In f64 a score like 0.1 would have seventeen digits.
         passage["score"] = score.to_string().parse().map_or(Value::Null, |score: f64| json!(score));
         passage
     });
-    scored.collect()
+    written.collect()
 }
 
 pub(super) fn elapsed_ms(since: Instant) -> u64 {

@@ -373,6 +373,12 @@ async fn the_first_owner_sets_up_once_with_the_token_of_the_log() {
     assert_eq!(short.status, StatusCode::BAD_REQUEST);
     assert!(short.body.contains("shorter than 10 characters. A few"), "{}", short.body);
     assert!(short.body.contains("value=\"Acme &#38; Söhne\""), "what was typed is lost: {}", short.body);
+    for (guessed, why) in [("Password123", "leaked passwords"), ("lovelace-acme-1815", "made of your name")] {
+        let mut fields = setup_fields(page.csrf(), &token);
+        fields.last_mut().unwrap().1 = guessed;
+        let refused = visitor.post("/setup", &fields).await;
+        assert!(refused.status == StatusCode::BAD_REQUEST && refused.body.contains(why), "{}", refused.body);
+    }
     assert!(appliance.db.tenants().list().await.unwrap().is_empty());
 
     let done = visitor.post("/setup", &setup_fields(page.csrf(), &token)).await;

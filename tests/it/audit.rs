@@ -1,7 +1,7 @@
 //! The audit log as the database has it: who may write, what concurrent writers do to it, and that tampering is found.
 
 mod export;
-mod heads;
+pub mod heads;
 mod retention;
 
 use std::collections::HashSet;

@@ -81,7 +81,8 @@ struct Started {
 
 #[derive(Deserialize)]
 struct Passage {
-    passage_id: PassageId,
+    #[serde(rename = "passage_id")]
+    id: PassageId,
     document_id: DocumentId,
     document: String,
     locator: String,
@@ -165,7 +166,7 @@ impl Recording {
 
 fn sources(passages: Vec<Passage>) -> Vec<Source> {
     let source = |passage: Passage| Source {
-        passage: passage.passage_id,
+        passage: passage.id,
         document: passage.document_id,
         title: passage.document,
         locator: passage.locator,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The most characters of what an entry is about.
-const ABOUT: usize = 90;
+const ABOUT: usize = 80;
 
 /// What people are called.
 pub(super) struct Names(pub(super) HashMap<UserId, String>);

@@ -88,7 +88,7 @@ async fn with_tools_a_replay_asks_nobody_and_a_tampered_result_shows_where_it_le
         let difference = &again["difference"];
         let field = difference["field"].as_str().unwrap();
         assert_eq!(difference["action"], "model.called", "the result reaches the model in the next step: {again}");
-        assert!(field.starts_with("request.messages[") && field.ends_with(".text"), "{again}");
+        assert!(field.starts_with("request.messages[") && field.contains("].text"), "{again}");
         assert!(difference["recorded"].as_str().unwrap().contains("16 weeks"), "{again}");
         assert!(difference["now"].as_str().unwrap().contains("61 weeks"), "{again}");
         assert_eq!(again["altered"].as_array().map(Vec::len), Some(1), "{again}");
