@@ -5,6 +5,8 @@
 //!  ── floor 6: entrances ──────────────────────────────────────────────────────
 //! cli/            one file per command
 //! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route on one screen), admin.rs (the command line's side)
+//!  ── floor 5: what users see happen ───────────────────────────────────────────
+//! operator/       the operator's pages: tenants
 //!  ── floor 5: what users see happen ────────────────────────────────────────────
 //! runs/           the audit log's pages, a run's time line, replay, retention
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
@@ -13,7 +15,7 @@
 //! knowledge/      extract/{pdf,docx,text}, chunk, ingest, search
 //! models/         chat + embedding traits; ollama, gguf (the built-in engine), minilm (the built-in vectors); router
 //!  ── floor 2 ─────────────────────────────────────────────────────────────────
-//! tenants/        provisioning: schema, roles
+//! tenants/        provisioning: schema, roles; their life: suspended, resumed, deleted, gone
 //! accounts/       users, memberships, sessions, sign-in
 //! secrets/        what integrations need to keep to themselves, under each tenant's own key; rotation
 //!  ── floor 1: the ground ─────────────────────────────────────────────────────
@@ -52,6 +54,7 @@ pub mod http;
 pub mod jobs;
 pub mod knowledge;
 pub mod models;
+pub mod operator;
 pub mod postgres;
 pub mod runs;
 pub mod secrets;

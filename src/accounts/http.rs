@@ -9,6 +9,7 @@ mod links;
 mod local_path;
 mod members;
 pub mod oidc;
+pub mod organisation;
 pub mod people_api;
 pub mod security;
 mod sessions;

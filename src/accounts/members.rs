@@ -12,7 +12,7 @@ use super::{
 use crate::{
     audit::{Action, Actor},
     support::{Error, Result, ids::UserId},
-    tenants::Tenant,
+    tenants::{Renaming, Tenant},
 };
 
 /// A person in an organisation.
@@ -45,6 +45,18 @@ pub enum Change {
     Resume,
     /// No member any more. The account stays.
     Remove,
+}
+
+impl Accounts {
+    /// Gives the organisation that somebody is signed in to another name.
+    ///
+    /// # Errors
+    /// `Invalid` when the name is empty or too long.
+    pub async fn rename_organisation(&self, signed_in: &SignedIn, name: &str) -> Result<Tenant> {
+        let renaming = Renaming { name: Some(name.to_owned()), slug: None };
+        let record = self.inner.tenants.rename(&signed_in.tenant.id, renaming, &signed_in.actor()).await?;
+        Ok(record.tenant)
+    }
 }
 
 /// On whose behalf something is done to people.

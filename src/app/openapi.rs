@@ -15,10 +15,14 @@ use utoipa::{
 
 use super::{egress_api::EgressApi, table::Declared};
 use crate::{
-    accounts::http::{Access, SessionApi, people_api::PeopleApi, security::SecurityApi, tokens::TokensApi},
+    accounts::http::{
+        Access, SessionApi, organisation::OrganisationApi, people_api::PeopleApi, security::SecurityApi,
+        tokens::TokensApi,
+    },
     agents::http::ChatApi,
     http::error::Envelope,
     knowledge::http::KnowledgeApi,
+    operator::http::OperatorApi,
     runs::http::AuditApi,
     secrets::http::SecretsApi,
 };
@@ -33,6 +37,8 @@ fn parts() -> Vec<utoipa::openapi::OpenApi> {
         ChatApi::openapi(),
         KnowledgeApi::openapi(),
         SecretsApi::openapi(),
+        OrganisationApi::openapi(),
+        OperatorApi::openapi(),
         AuditApi::openapi(),
         EgressApi::openapi(),
     ]

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     accounts::{
         Permission,
-        http::{self as accounts, Access, AccountsState, code, oidc, people_api, security, tokens},
+        http::{self as accounts, Access, AccountsState, code, oidc, organisation, people_api, security, tokens},
     },
     agents::http::{self as agents, ChatState},
     egress::Egress,
@@ -23,6 +23,10 @@ use crate::{
         theme::set_theme,
     },
     knowledge::http::{self as knowledge, KnowledgeState},
+    operator::{
+        Operator,
+        http::{self as operator, OperatorState},
+    },
     runs::http::{self as runs, RunsState},
     secrets::http::{self as secrets, SecretsState},
 };
@@ -156,7 +160,29 @@ fn table(state: WebState) -> Table<WebState> {
         .get("/api/secrets", Needs(SecretsManage), secrets::list_secrets)
         .post("/api/secrets", Needs(SecretsManage), secrets::set_secret)
         .delete("/api/secrets/{name}", Needs(SecretsManage), secrets::delete_secret)
+        // The organisation
+        .get("/settings", Needs(SecretsManage), organisation::show_settings)
+        .post("/settings", Needs(SettingsManage), organisation::rename_organisation_by_form)
+        .get("/api/settings", SignedIn, organisation::show_organisation)
+        .post("/api/settings", Needs(SettingsManage), organisation::rename_organisation)
         // The appliance
+        .get("/operator/tenants", Operator, operator::show_tenants)
+        .post("/operator/tenants", Operator, operator::create_tenant_by_form)
+        .get("/operator/tenants/{tenant}", Operator, operator::show_tenant)
+        .post("/operator/tenants/{tenant}/rename", Operator, operator::rename_tenant_by_form)
+        .post("/operator/tenants/{tenant}/invite", Operator, operator::invite_owner_by_form)
+        .post("/operator/tenants/{tenant}/suspend", Operator, operator::suspend_tenant_by_form)
+        .post("/operator/tenants/{tenant}/resume", Operator, operator::resume_tenant_by_form)
+        .post("/operator/tenants/{tenant}/delete", Operator, operator::delete_tenant_by_form)
+        .post("/operator/tenants/{tenant}/undelete", Operator, operator::undelete_tenant_by_form)
+        .get("/api/operator/tenants", Operator, operator::list_tenants)
+        .post("/api/operator/tenants", Operator, operator::create_tenant)
+        .get("/api/operator/tenants/{tenant}", Operator, operator::show_tenant_as_json)
+        .post("/api/operator/tenants/{tenant}/rename", Operator, operator::rename_tenant)
+        .post("/api/operator/tenants/{tenant}/suspend", Operator, operator::suspend_tenant)
+        .post("/api/operator/tenants/{tenant}/resume", Operator, operator::resume_tenant)
+        .post("/api/operator/tenants/{tenant}/delete", Operator, operator::delete_tenant)
+        .post("/api/operator/tenants/{tenant}/undelete", Operator, operator::undelete_tenant)
         .get("/api/egress", Operator, egress_api::list_allowed)
 }
 
@@ -197,6 +223,19 @@ impl FromRef<WebState> for KnowledgeState {
 impl FromRef<WebState> for SecretsState {
     fn from_ref(state: &WebState) -> Self {
         Self { secrets: state.app.secrets.clone(), clock: state.app.clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for OperatorState {
+    fn from_ref(state: &WebState) -> Self {
+        let App { tenants, databases, accounts, clock, config, .. } = &state.app;
+        Self {
+            operator: Operator::new(tenants.clone(), databases.clone()),
+            tenants: tenants.clone(),
+            accounts: accounts.clone(),
+            grace_days: config.tenants.deletion_grace_days,
+            clock: clock.clone(),
+        }
     }
 }
 

@@ -122,7 +122,7 @@ impl Section {
             Self::Knowledge => "/knowledge",
             Self::Audit => "/audit",
             Self::Members => "/members",
-            Self::Settings => "/settings/secrets",
+            Self::Settings => "/settings",
             Self::Tenants => "/operator/tenants",
             Self::Elsewhere => "/",
         }

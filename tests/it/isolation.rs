@@ -1,6 +1,10 @@
 //! One tenant's role against everything that is another's: each object of the database, and each way around that has
 //! been seen to work elsewhere.
 
+mod attacks;
+mod interleaving;
+mod matrix;
+
 use aegis::{
     db::{Databases, TenantDb},
     tenants::Tenant,

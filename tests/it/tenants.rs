@@ -1,7 +1,9 @@
 //! Creating tenants, finding them again, and bringing them up to date.
 
 mod life_cycle;
+mod operator;
 mod removal;
+mod scale;
 
 use aegis::{db::Databases, support::Kind};
 use tokio_util::sync::CancellationToken;

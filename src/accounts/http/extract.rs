@@ -77,8 +77,8 @@ impl SignedIn {
             Section::Knowledge => self.may(Permission::KnowledgeRead),
             Section::Audit => self.may(Permission::AuditRead),
             Section::Settings => self.may(Permission::SecretsManage),
-            // Their pages are drawn into the rail with them.
-            Section::Tenants | Section::Elsewhere => false,
+            Section::Tenants => self.is_operator(),
+            Section::Elsewhere => false,
         }
     }
 }

@@ -26,7 +26,9 @@ BEGIN
           AND (p.proname IN ('set_config', 'ts_stat', 'loread', 'lowrite', 'pg_relation_size', 'pg_table_size',
                              'pg_indexes_size', 'pg_total_relation_size', 'pg_database_size', 'pg_lock_status',
                              'query_to_xml', 'query_to_xmlschema', 'query_to_xml_and_xmlschema', 'cursor_to_xml')
-               OR p.proname ~ '^lo_' OR p.proname ~ '^pg_stat_get_')
+               OR p.proname ~ '^lo_' OR p.proname ~ '^pg_stat_get_'
+               -- These give the text of anybody's function or view to whoever guesses its number.
+               OR p.proname ~ '^pg_get_(functiondef|function_|viewdef|ruledef|triggerdef)')
           AND p.prokind = 'f'
           AND has_function_privilege('public', p.oid, 'EXECUTE')
     LOOP

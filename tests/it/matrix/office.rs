@@ -331,6 +331,7 @@ impl Office {
     fn thing(&self, name: &str, path: &str) -> String {
         match name {
             "conversation" => self.things.conversation.to_string(),
+            "tenant" => self.acme.id.to_string(),
             "document" => self.things.document.to_string(),
             "passage" => self.things.passage.to_string(),
             "seq" => "1".to_owned(),
