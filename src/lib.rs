@@ -4,10 +4,9 @@
 //! main.rs         parse the command line, map to an exit code
 //!  ── floor 6: entrances ──────────────────────────────────────────────────────
 //! cli/            one file per command
-//! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route on one screen), admin.rs (the command line's side)
+//! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route, with who may use it), admin/ (the command line's side)
 //!  ── floor 5: what users see happen ───────────────────────────────────────────
 //! operator/       the operator's pages: tenants
-//!  ── floor 5: what users see happen ────────────────────────────────────────────
 //! runs/           the audit log's pages, a run's time line, replay, retention
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
 //! agents/         soul, tool (trait + registry), run (the loop), citations, quoting, conversations
@@ -16,7 +15,7 @@
 //! models/         chat + embedding traits; ollama, gguf (the built-in engine), minilm (the built-in vectors); router
 //!  ── floor 2 ─────────────────────────────────────────────────────────────────
 //! tenants/        provisioning: schema, roles; their life: suspended, resumed, deleted, gone
-//! accounts/       users, memberships, sessions, sign-in
+//! accounts/       users, roles, memberships, invitations, sessions, sign-in, second factor, OpenID Connect, API tokens
 //! secrets/        what integrations need to keep to themselves, under each tenant's own key; rotation
 //!  ── floor 1: the ground ─────────────────────────────────────────────────────
 //! audit/          the chain: append, verify, find, export, cut; the heads kept beside the database
@@ -25,8 +24,6 @@
 //! jobs/           apalis set-up, retry policy
 //! http/           the axum kit: errors, middleware, SSE, assets, page frame
 //! egress/         the only outbound HTTP client: allow-list, addresses after resolution, a line for each attempt
-//! vault/          argon2, token hashes, the appliance's key
-//! egress/         the only outbound HTTP client
 //! vault/          the appliance's keys (a file, or under a passphrase), sealed envelopes, argon2, token hashes
 //! config/         figment; one struct per TOML section
 //! support/        ids, clock, randomness, places of addresses, error kinds
@@ -37,7 +34,7 @@
 //!
 //! ```text
 //! every room → support          knowledge → models          accounts → tenants
-//! audit → db, vault                    db → config, vault
+//! audit → db, vault             db → config, vault
 //! jobs → db                     http, egress, postgres → config
 //! cli → app                     secrets → tenants, accounts
 //! ```

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    Accounts, EmailAddress, Role, SignedIn,
+    Accounts, EmailAddress, Permission, Role, SignedIn,
     store::{self, invitations, members},
 };
 use crate::{
@@ -32,6 +32,18 @@ pub struct Member {
     pub last_seen_at: Option<DateTime<Utc>>,
     /// Since when they are kept out, here or of the whole appliance.
     pub suspended_at: Option<DateTime<Utc>>,
+    /// Whether they show a code after their password; `null` for those who do not manage members, since it tells whose
+    /// account is the easiest to take.
+    pub second_factor: Option<bool>,
+}
+
+impl Member {
+    /// As far as `signed_in` may know them.
+    #[must_use]
+    pub fn as_seen_by(self, signed_in: &SignedIn) -> Self {
+        let second_factor = self.second_factor.filter(|_| signed_in.may(Permission::MembersManage));
+        Self { second_factor, ..self }
+    }
 }
 
 /// What can be done with a membership.

@@ -51,6 +51,7 @@ pub fn declared(app: &App) -> Vec<Declared> {
     routes
 }
 
+#[expect(clippy::too_many_lines, reason = "every route on one screen")]
 fn table(state: WebState) -> Table<WebState> {
     use Access::{InPerson, Needs, Open, Operator, SignedIn};
     use Permission::{

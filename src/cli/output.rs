@@ -26,28 +26,17 @@ impl Output {
     /// Prints the result: as JSON, or as the text that `human` makes of it.
     pub fn result<T: Serialize>(&self, value: &T, human: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
         let text = if self.json { serde_json::to_string(value)? } else { human(value) };
-        let mut out = std::io::stdout().lock();
-        if !text.is_empty() {
-            writeln!(out, "{}", text.trim_end_matches('\n'))?;
-        }
-        out.flush()?;
-        Ok(())
+        if text.is_empty() { Ok(()) } else { print(format!("{}\n", text.trim_end_matches('\n')).as_bytes()) }
     }
 
     /// Prints a piece of an answer as it comes.
     pub fn piece(text: &str) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
-        Ok(())
+        print(text.as_bytes())
     }
 
     /// Writes bytes as they are.
     pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()?;
-        Ok(())
+        print(bytes)
     }
 
     /// A message for the person, on standard error.
@@ -71,6 +60,15 @@ impl Output {
         } else {
             let _ = writeln!(err, "error: {error:#}");
         }
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(fault) if fault.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
     }
 }
 

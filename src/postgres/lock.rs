@@ -16,7 +16,14 @@ use crate::support::{Error, Result};
 pub struct DataDirLock {
     data_dir: PathBuf,
     // Locked for as long as it is open; children do not inherit it (close-on-exec).
-    _file: File,
+    file: File,
+}
+
+impl Drop for DataDirLock {
+    fn drop(&mut self) {
+        // Said to the kernel, not left to the closing: a child that is just being started holds a copy for a moment.
+        let _ = self.file.unlock();
+    }
 }
 
 impl DataDirLock {
@@ -48,7 +55,7 @@ impl DataDirLock {
         }
         // The pid is a courtesy to people; the lock itself is the kernel's, so a full disk is no reason to refuse.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { data_dir, _file: file })
+        Ok(Self { data_dir, file })
     }
 
     /// The data directory, absolute and free of links.

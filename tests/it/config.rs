@@ -200,3 +200,52 @@ fn the_configuration_is_shown_without_its_secrets() {
     let again: toml::Table = toml::from_str(&shown).unwrap();
     assert_eq!(again["server"]["listen"].as_str(), Some("127.0.0.1:8480"));
 }
+
+#[test]
+fn providers_of_any_number_are_taken_from_file_and_variables_and_their_secrets_are_masked() {
+    let text = "[server]\npublic_url = \"https://aegis.example.org\"\n\
+                [oidc.google]\npreset = \"google\"\nclient_id = \"g\"\nclient_secret = \"s3cret\"\n\
+                [oidc.company]\nissuer = \"https://id.example.org/realms/x\"\n";
+    let variables = [
+        ("AEGIS_OIDC__COMPANY__CLIENT_ID", "aegis"),
+        ("AEGIS_OIDC__COMPANY__JOIN_TENANT", "acme"),
+        ("AEGIS_OIDC__COMPANY__JOIN_DOMAINS", "acme.example,acme.test"),
+    ];
+    let config = accepted(text, &variables);
+    assert_eq!(config.oidc["google"].issuer(), "https://accounts.google.com");
+    assert_eq!((config.oidc["google"].label("google"), config.oidc["company"].label("company")), ("Google", "company"));
+    assert_eq!(config.oidc["company"].join_domains, ["acme.example", "acme.test"]);
+    assert!(!config.oidc["company"].link_verified_email, "nobody is let in by an address unless it is asked for");
+    assert!(!config.to_toml_masked().unwrap().contains("s3cret"));
+    assert!(accepted("", &[]).oidc.is_empty());
+}
+
+#[test]
+fn a_provider_that_cannot_work_or_is_not_safe_is_refused_with_what_is_missing() {
+    let with = |settings: &str| {
+        refused(&format!("[server]\npublic_url = \"https://a.example\"\n[oidc.company]\n{settings}\n"), &[])
+    };
+    let good = "issuer = \"https://id.example.org\"\nclient_id = \"aegis\"\n";
+    for (settings, told) in [
+        ("client_id = \"aegis\"".to_owned(), "aegis.toml:4: oidc.company.issuer: is missing"),
+        ("issuer = \"https://id.example.org\"".to_owned(), "oidc.company.client_id: is missing"),
+        ("issuer = \"http://id.example.org\"\nclient_id = \"a\"".to_owned(), "http is for this machine alone"),
+        ("preset = \"google\"\nclient_id = \"a\"".to_owned(), "oidc.company.client_secret: is missing"),
+        ("preset = \"gogle\"".to_owned(), "did you mean \"google\"?"),
+        (format!("{good}clientid = \"x\""), "did you mean oidc.company.client_id?"),
+        (format!("{good}join_tenant = \"acme\""), "belong together"),
+        (
+            format!("{good}join_tenant = \"a\"\njoin_domains = [\"b\"]\njoin_role = \"owner\""),
+            "nobody becomes an owner",
+        ),
+        (format!("{good}endpoints = [\"http://keys.example.org\"]"), "oidc.company.endpoints"),
+        (format!("{good}client_secret = 12345"), "{ env = \"NAME\" }"),
+    ] {
+        let problems = with(&settings);
+        assert!(problems.contains(told), "{settings}: {problems}");
+    }
+    assert!(!with(&format!("{good}client_secret = 12345")).contains("12345"), "a secret is not repeated");
+    let nowhere = refused(&format!("[oidc.company]\n{good}"), &[]);
+    assert!(nowhere.contains("server.public_url: is needed by [oidc]"), "{nowhere}");
+    assert!(refused("[oidc.\"a b\"]\nclient_id = \"x\"\n", &[]).contains("there is no such section"));
+}

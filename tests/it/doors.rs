@@ -68,11 +68,11 @@ async fn home(context: RequestContext, tenant: InTenant) -> String {
 
 impl Place {
     async fn new() -> Self {
-        Self::offering(TestDb::new().await, Providers::default(), "").await
+        Self::offering(TestDb::new().await, Providers::default(), "")
     }
 
     /// With other people's sign-in pages, reached under this address.
-    async fn offering(db: TestDb, providers: Providers, public_url: &str) -> Self {
+    fn offering(db: TestDb, providers: Providers, public_url: &str) -> Self {
         let keyring = db.keyring();
         let settings = config::Accounts { session_idle_hours: 72, session_days: 30, concurrent_hashes: 2 };
         let accounts = Accounts::new(

@@ -10,6 +10,7 @@ use std::{
 };
 
 use aegis::{
+    audit::Actor,
     db::{Databases, Server},
     support::{Kind, SystemClock},
     tenants::Tenants,
@@ -157,7 +158,7 @@ async fn an_appliance_lives_in_a_rented_database_and_its_tenants_stay_apart() {
     // A second start, or a second node with the same key, finds everything as it was.
     let again = Databases::open(Server::external(&url, &key(1)).unwrap(), &settings()).await.unwrap();
     let found = Tenants::new(again, std::sync::Arc::new(SystemClock)).list().await.unwrap();
-    assert_eq!(found, [a.clone(), b]);
+    assert_eq!(found, [a.clone(), b.clone()]);
 
     // Passwords are stored as SCRAM verifiers, and each role has one of its own.
     let mut superuser = stranger.session("aegis_one").await.unwrap();
@@ -169,6 +170,24 @@ async fn an_appliance_lives_in_a_rented_database_and_its_tenants_stay_apart() {
     .unwrap();
     assert_eq!(stored.len(), 3);
     assert!(stored.iter().all(|password| password.starts_with("SCRAM-SHA-256$4096:")));
+
+    // Whoever is no superuser can still throw a tenant's sessions out, and remove it with its roles.
+    let b_db = tenants.open(&b).await.unwrap();
+    let mut session = b_db.pool().acquire().await.unwrap();
+    tenants.suspend(&b.id, "", &Actor::Operator).await.unwrap();
+    assert!(sqlx::query("SELECT 1").execute(&mut *session).await.is_err());
+    drop((session, b_db));
+    tenants.resume(&b.id, &Actor::Operator).await.unwrap();
+    tenants.delete(&b.id, "tenant-b", true, &Actor::Operator).await.unwrap();
+    let left: Vec<String> = sqlx::query_scalar(
+        "SELECT rolname::text FROM pg_roles WHERE rolname LIKE $1 UNION SELECT nspname::text FROM pg_namespace
+         WHERE nspname LIKE $1",
+    )
+    .bind(format!("tenant_{}%", b.id))
+    .fetch_all(&mut superuser)
+    .await
+    .unwrap();
+    assert_eq!(left, Vec::<String>::new());
     superuser.close().await.unwrap();
 }
 

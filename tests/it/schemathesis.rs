@@ -1,5 +1,5 @@
 //! The API against everything that its own description allows, and much that it does not: schemathesis makes the
-//! requests, as a signed-in owner. Nothing may break, and every answer must be as described.
+//! requests, as a signed-in owner who is an operator, too. Nothing may break, and every answer must be as described.
 
 use std::{path::Path, process::Command};
 
@@ -18,6 +18,7 @@ fn no_request_that_can_be_made_of_the_description_breaks_the_appliance() {
     let mut aegis = Appliance::without_models();
     aegis.serve();
     aegis.with_owner("jo@acme.example", PASSWORD);
+    aegis.json(&["user", "operator", "jo@acme.example"]);
     let session = sign_in(&aegis, "jo@acme.example", PASSWORD);
 
     let report = Command::new("python3")

@@ -48,6 +48,8 @@ struct MemberRow {
     since: Moment,
     seen: Option<Moment>,
     suspended: bool,
+    /// Whether they show a code after their password.
+    second_factor: bool,
     oneself: bool,
 }
 
@@ -320,6 +322,7 @@ fn member_row(member: Member, signed_in: &SignedIn, now: DateTime<Utc>) -> Membe
         since: Moment::ago(now, member.since),
         seen: member.last_seen_at.map(|seen| Moment::ago(now, seen)),
         suspended: member.suspended_at.is_some(),
+        second_factor: member.second_factor == Some(true),
         oneself: member.user == signed_in.user.id,
     }
 }

@@ -87,7 +87,8 @@ pub struct Ended {
 /// List the members
 #[utoipa::path(get, path = "/api/members", tag = "members", responses((status = 200, body = Vec<Member>)))]
 pub async fn list_members(State(state): State<AccountsState>, signed_in: SignedIn) -> Result<Answer<Vec<Member>>> {
-    Ok(Answer(state.accounts.members(&signed_in.tenant).await?))
+    let members = state.accounts.members(&signed_in.tenant).await?;
+    Ok(Answer(members.into_iter().map(|member| member.as_seen_by(&signed_in)).collect()))
 }
 
 /// Show one member
@@ -235,5 +236,6 @@ pub async fn switch_session(
 }
 
 async fn found(state: &AccountsState, signed_in: &SignedIn, user: UserId) -> Result<Member> {
-    state.accounts.member(&signed_in.tenant, user).await?.ok_or_else(|| Error::not_found("the member"))
+    let member = state.accounts.member(&signed_in.tenant, user).await?;
+    member.map(|member| member.as_seen_by(signed_in)).ok_or_else(|| Error::not_found("the member"))
 }

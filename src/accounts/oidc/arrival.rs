@@ -62,16 +62,14 @@ impl Accounts {
         let control = self.inner.db.control();
         let invitation = next.strip_prefix("/invitation/");
         let known = rows::find(control, &claims.issuer, &claims.subject).await?;
-        let (identity, user) = match known {
-            Some(known) => known,
-            None => match self.take_in(provider, &claims, invitation).await? {
-                Some(known) => known,
-                None => {
-                    tracing::info!(provider = provider.name(), "nobody here has the identity of a sign-in");
-                    return Err(stranger(provider));
-                }
-            },
+        let known = match known {
+            None => self.take_in(provider, &claims, invitation).await?,
+            known => known,
         };
+        let (identity, user) = known.ok_or_else(|| {
+            tracing::info!(provider = provider.name(), "nobody here has the identity of a sign-in");
+            stranger(provider)
+        })?;
         let Some(tenant) = second_factors::home(control, user).await? else { return Err(stranger(provider)) };
         rows::touch(control, identity, claims.email.as_deref(), self.inner.clock.now()).await?;
         let client = ClientInfo { invitation: invitation.map(str::to_owned), ..client.clone() };

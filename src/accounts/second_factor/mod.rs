@@ -113,9 +113,9 @@ impl Accounts {
         let factor = rows::find(inner.db.control(), user.id).await?.filter(|factor| factor.confirmed_at.is_none());
         let factor = factor.ok_or_else(|| Error::not_found("the second factor that is being set up"))?;
         let (secret, now) = (self.unseal(user.id, &factor.sealed, &factor.sealed_to).await?, inner.clock.now());
-        let taken = inner.throttle.take_code(user.id, client.address, now)?;
+        let cost = inner.throttle.take_code(user.id, client.address, now)?;
         let step = secret.step_of(&digits(code), now)?.ok_or_else(wrong_code)?;
-        inner.throttle.give_back(taken);
+        inner.throttle.give_back(cost);
         let codes = recovery::generate();
         let mut transaction = store::begin(inner.db.control()).await?;
         if !rows::confirm(&mut transaction, user.id, step, now).await? {
@@ -217,11 +217,11 @@ impl Accounts {
         client: &ClientInfo,
     ) -> Result<()> {
         self.check_password(&signed_in.user, password, client).await?;
-        let taken = self.inner.throttle.take_code(signed_in.user.id, client.address, self.inner.clock.now())?;
+        let cost = self.inner.throttle.take_code(signed_in.user.id, client.address, self.inner.clock.now())?;
         if self.uses_code(signed_in.user.id, code).await?.is_none() {
             return Err(wrong_code());
         }
-        self.inner.throttle.give_back(taken);
+        self.inner.throttle.give_back(cost);
         Ok(())
     }
 

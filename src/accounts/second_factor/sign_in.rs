@@ -79,8 +79,8 @@ impl Accounts {
         let user = pending.user;
         // Whoever has been kept out meanwhile stays out.
         let Some(tenant) = rows::home(control, user).await? else { return Err(over()) };
-        let taken = inner.throttle.take_code(user, client.address, now)?;
-        let Some(used) = self.uses_code(user, code).await? else {
+        let cost = inner.throttle.take_code(user, client.address, now)?;
+        let Some(kind) = self.uses_code(user, code).await? else {
             rows::count_wrong(control, &hash).await?;
             if let Some(tenant) = &tenant {
                 let detail = json!({ "address": client.address });
@@ -91,10 +91,10 @@ impl Accounts {
         if !rows::delete_pending(control, &hash).await? {
             return Err(over());
         }
-        inner.throttle.give_back(taken);
+        inner.throttle.give_back(cost);
         let client = ClientInfo { remember: pending.remember, ..client.clone() };
         let session = self.enter(user, tenant, &client).await?;
-        if let (Used::RecoveryCode, Some(tenant)) = (used, rows::home(control, user).await?.flatten()) {
+        if let (Used::RecoveryCode, Some(tenant)) = (kind, rows::home(control, user).await?.flatten()) {
             let left = rows::find(control, user).await?.map(|factor| factor.codes_left);
             let (by, detail) = (Actor::User { id: user }, json!({ "left": left }));
             self.record(&tenant, by, Action::RecoveryCodeUsed, user.to_string(), detail).await?;

@@ -23,6 +23,7 @@ struct MemberRow {
     created_at: DateTime<Utc>,
     last_seen_at: Option<DateTime<Utc>>,
     suspended_at: Option<DateTime<Utc>>,
+    second_factor: bool,
 }
 
 /// A membership that nobody else can change before the transaction ends.
@@ -66,7 +67,9 @@ pub(in crate::accounts) async fn list(
 ) -> Result<Vec<Member>> {
     let rows: Vec<MemberRow> = sqlx::query_as(
         "SELECT u.id AS user_id, u.email, u.name, m.role, m.created_at, m.last_seen_at,
-                coalesce(u.suspended_at, m.suspended_at) AS suspended_at
+                coalesce(u.suspended_at, m.suspended_at) AS suspended_at,
+                EXISTS (SELECT FROM second_factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL)
+                    AS second_factor
          FROM memberships m JOIN users u ON u.id = m.user_id
          WHERE m.tenant_id = $1 AND ($2::uuid IS NULL OR m.user_id = $2)
          ORDER BY lower(u.name), lower(u.email)",
@@ -85,6 +88,7 @@ pub(in crate::accounts) async fn list(
                 since: row.created_at,
                 last_seen_at: row.last_seen_at,
                 suspended_at: row.suspended_at,
+                second_factor: Some(row.second_factor),
             })
         })
         .collect()

@@ -97,7 +97,7 @@ pub(in crate::accounts) async fn confirm(
 
 /// Uses up the code of a step. `false` when that one, or a newer one, has been used.
 pub(in crate::accounts) async fn use_step(control: &PgPool, user: UserId, step: i64) -> Result<bool> {
-    let used = sqlx::query(
+    let rows = sqlx::query(
         "UPDATE second_factors SET last_step = $2 WHERE user_id = $1 AND confirmed_at IS NOT NULL AND last_step < $2",
     )
     .bind(user.0)
@@ -105,18 +105,18 @@ pub(in crate::accounts) async fn use_step(control: &PgPool, user: UserId, step: 
     .execute(control)
     .await?
     .rows_affected();
-    Ok(used == 1)
+    Ok(rows == 1)
 }
 
 /// Uses up a recovery code. `false` when there is none such, or no longer.
 pub(in crate::accounts) async fn use_recovery_code(control: &PgPool, user: UserId, code: &TokenHash) -> Result<bool> {
-    let used = sqlx::query("DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = $2")
+    let rows = sqlx::query("DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = $2")
         .bind(user.0)
         .bind(code.as_bytes())
         .execute(control)
         .await?
         .rows_affected();
-    Ok(used == 1)
+    Ok(rows == 1)
 }
 
 /// Puts new recovery codes in place of all that there are.

@@ -109,17 +109,20 @@ pub(in crate::accounts) async fn password_hash(control: &PgPool, user: UserId) -
     Ok(hash.flatten())
 }
 
-/// Gives somebody another password.
+/// Gives somebody another password. Sign-ins that were begun with the one before come to nothing.
 pub(in crate::accounts) async fn set_password(
     transaction: &mut Transaction<'static, Postgres>,
     user: UserId,
     password_hash: &str,
 ) -> Result<()> {
-    sqlx::query("UPDATE users SET password_hash = $2 WHERE id = $1")
-        .bind(user.0)
-        .bind(password_hash)
-        .execute(&mut **transaction)
-        .await?;
+    sqlx::query(
+        "WITH over AS (DELETE FROM pending_sign_ins WHERE user_id = $1)
+         UPDATE users SET password_hash = $2 WHERE id = $1",
+    )
+    .bind(user.0)
+    .bind(password_hash)
+    .execute(&mut **transaction)
+    .await?;
     Ok(())
 }
 

@@ -27,11 +27,7 @@ pub(super) struct TenantView {
     pub(super) size: String,
     pub(super) active: Option<Moment>,
     pub(super) created: Moment,
-    pub(super) may_rename: bool,
-    pub(super) may_suspend: bool,
-    pub(super) may_resume: bool,
-    pub(super) may_delete: bool,
-    pub(super) may_undelete: bool,
+    where_it_is: State,
     /// What goes with it, in words.
     pub(super) lost: String,
 }
@@ -81,11 +77,7 @@ impl TenantView {
             size: format::size(tenant.bytes),
             active: tenant.last_activity.map(|moment| Moment::new(moment, now)),
             created: Moment::new(tenant.created_at, now),
-            may_rename: matches!(tenant.state, State::Active | State::Suspended),
-            may_suspend: tenant.state == State::Active,
-            may_resume: tenant.state == State::Suspended,
-            may_delete: matches!(tenant.state, State::Active | State::Suspended),
-            may_undelete: tenant.state == State::Deleting,
+            where_it_is: tenant.state,
             id: tenant.id,
             slug: tenant.slug,
             name: tenant.name,
@@ -97,6 +89,22 @@ impl TenantView {
 }
 
 impl TenantView {
+    pub(super) fn may_change(&self) -> bool {
+        matches!(self.where_it_is, State::Active | State::Suspended)
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.where_it_is == State::Active
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        self.where_it_is == State::Suspended
+    }
+
+    pub(super) fn is_deleting(&self) -> bool {
+        self.where_it_is == State::Deleting
+    }
+
     /// What a phone shows under the name.
     pub(super) fn facts(&self) -> String {
         let people = if self.members == "1" { "1 member".to_owned() } else { format!("{} members", self.members) };

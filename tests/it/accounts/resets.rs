@@ -154,3 +154,28 @@ async fn the_operator_lists_names_and_removes_people_but_never_the_last_owner() 
     assert!(refused.message().contains("the only owner of acme"), "{refused}");
     assert_eq!(house.accounts.people(None).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_sign_in_that_waits_for_its_code_is_over_with_the_password_that_it_began_with() {
+    let house = House::new().await;
+    house.user("bob@example.org", "Bob", &house.acme, Role::Member).await;
+    let mut superuser = house.db.superuser().await;
+    let enable = "INSERT INTO control.second_factors (user_id, sealed, sealed_to, created_at, confirmed_at)
+                  SELECT id, '', '', now(), now() FROM control.users WHERE email = $1";
+    sqlx::query(enable).bind(ADA).execute(&mut superuser).await.unwrap();
+    let mut bob = house.signed_in("bob@example.org").await;
+    let seen = bob.get("/api/members").await.body;
+    assert!(!seen.contains("true") && seen.contains("\"second_factor\":null"), "a member learns whose door is weaker");
+
+    let mut waiting = house.visitor();
+    let reply = enter(&mut waiting, ADA, PASSWORD).await;
+    assert_ne!(reply.header("location"), "/", "the password alone let her in");
+    let count = "SELECT count(*) FROM control.pending_sign_ins";
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut superuser).await.unwrap(), 1);
+    let reset = house.accounts.make_reset(&ADA.parse().unwrap()).await.unwrap();
+    house.accounts.reset_password(reset.token.reveal(), NEW).await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut superuser).await.unwrap(), 0);
+    let factors = "SELECT count(*) FROM control.second_factors";
+    let factors: i64 = sqlx::query_scalar(factors).fetch_one(&mut superuser).await.unwrap();
+    assert_eq!(factors, 1, "a new password takes no second factor away");
+}

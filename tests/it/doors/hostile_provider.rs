@@ -34,6 +34,9 @@ struct Hostile {
     token: Arc<Mutex<String>>,
 }
 
+/// Makes an ID token for such a browser.
+type Forge<'f> = Box<dyn Fn(&Sent) -> String + 'f>;
+
 /// What a browser was sent to the provider with.
 struct Sent {
     state: String,
@@ -152,7 +155,6 @@ async fn no_forged_id_token_signs_anybody_in() {
     };
     let now = place.db.clock.now().timestamp();
     let public = serde_json::to_vec(&key(PROVIDER).as_verification_key()).unwrap();
-    type Forge<'f> = Box<dyn Fn(&Sent) -> String + 'f>;
     let changed =
         |what: Value| -> Forge<'_> { Box::new(move |sent| signed(PROVIDER, "one", &with(sent, what.clone()))) };
     let forgeries: Vec<(&str, Forge<'_>)> = vec![

@@ -41,7 +41,7 @@ pub async fn place(settings: &[(&str, config::Oidc)]) -> Place {
     let egress = Egress::allowing(issuers).unwrap();
     let settings: BTreeMap<_, _> = settings.iter().map(|(name, it)| ((*name).to_owned(), it.clone())).collect();
     let providers = Providers::new(&settings, CONSOLE, &egress, &db.shared_clock()).unwrap();
-    Place::offering(db, providers, CONSOLE).await
+    Place::offering(db, providers, CONSOLE)
 }
 
 /// Goes to the provider, agrees as `login`, and comes back.

@@ -132,7 +132,8 @@ impl Worker {
                 }
                 let mut ids: Vec<_> = listed.iter().map(|document| document.id).collect();
                 let mut expected = self.documents.clone();
-                (ids.sort_unstable(), expected.sort_unstable());
+                ids.sort_unstable();
+                expected.sort_unstable();
                 if ids != expected {
                     return Err(format!("{} documents are listed, {} were added", ids.len(), expected.len()));
                 }
@@ -206,7 +207,7 @@ impl Worker {
             }
             Step::AddMember(n) => {
                 let email = format!("person{n}-{}@{mark}.example", self.steps).parse().map_err(told)?;
-                let password = Password::chosen(&format!("a long {mark} password")).map_err(told)?;
+                let password = Password::chosen(format!("a long {mark} password")).map_err(told)?;
                 let name = format!("{mark} {n}");
                 app.accounts.create_user(&email, &name, password, &self.tenant, Role::Member).await.map(drop).or_else(
                     |error| {

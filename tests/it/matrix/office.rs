@@ -190,7 +190,7 @@ impl Office {
     }
 
     /// Somebody with nothing to show.
-    pub fn nobody(&self) -> Visitor {
+    pub fn nobody() -> Visitor {
         Visitor { name: "nobody", credential: Credential::Nothing }
     }
 

@@ -27,7 +27,7 @@ async fn an_owner_sets_replaces_and_deletes_a_secret_and_never_sees_a_value_agai
     aegis.with_owner(EMAIL, PASSWORD);
     let browser = signed_in(&aegis).await;
     browser.see("main", "No secrets yet").await;
-    browser.find(".rail [aria-current][href='/settings/secrets']").await;
+    browser.find(".rail [aria-current][href='/settings']").await;
 
     for (name, value) in [("openai.api-key", VALUE), ("telegram.bot-token", "123:abc"), ("openai.api-key", "sk-2")] {
         browser.type_into("[name=name]", name).await;

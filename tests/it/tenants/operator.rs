@@ -6,23 +6,28 @@ use std::{
 };
 
 use aegis::{
-    accounts::{Password, Role},
+    accounts::{By, Password, Role},
     agents::{Ask, RunEvent},
-    app::{readiness::Parts, routes, wiring::App},
+    app::{doctor, readiness::Parts, routes, wiring::App},
     audit::Actor,
     config::Config,
+    db::Databases,
+    knowledge::Upload,
+    secrets,
     tenants::Tenant,
-    vault::{Keyring, keyring::Passphrases},
+    vault::{Keyring, SecretText, keyring::Passphrases},
 };
 use axum::{Router, body::Body, http::Request};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
+use super::removal::places;
 use crate::{
     appliance::{AEGIS, Appliance},
     browser_driver::Browser,
-    harness::TestDb,
+    harness::{TestDb, database::settings},
     ollama_stand_in::{Script, StandIn},
     visitor::{Reply, Visitor},
 };
@@ -46,7 +51,7 @@ async fn server(ollama: Option<&StandIn>) -> Server {
     config.models.chain = Vec::new();
     if let Some(ollama) = ollama {
         config.models.chain = vec!["ollama".into()];
-        config.models.ollama.url = ollama.url().to_string();
+        config.models.ollama.url = ollama.url();
     }
     let passphrases = Passphrases { configured: None, ask: || Ok(None) };
     let keyring = Keyring::open(home.path(), &passphrases, db.shared_clock().now()).unwrap();
@@ -227,6 +232,79 @@ async fn suspending_ends_answers_within_a_second_and_shuts_sessions_out_until_it
     let mut again = signed_in(&server, "bo@beta.example").await;
     assert_eq!(again.get("/chat").await.status, 200);
     drop(server.db);
+}
+
+#[tokio::test]
+async fn a_tenant_with_something_of_everything_leaves_nothing_behind_but_its_peoples_accounts() {
+    let server = server(None).await;
+    let (app, beta) = (&server.app, &server.beta);
+    let mut bo = signed_in(&server, "bo@beta.example").await;
+    let page = bo.get("/account/tokens").await;
+    let token = [("csrf", page.csrf()), ("name", "Import"), ("scope", "knowledge:read"), ("days", "30")];
+    let made = bo.post("/account/tokens", &token).await;
+    assert!(made.body.contains("aegis_"), "{}", made.body);
+    let invited = "new@beta.example".parse().unwrap();
+    app.accounts.invite(By::Operator, beta, &invited, Role::Member).await.unwrap();
+    let db = app.tenants.open(beta).await.unwrap();
+    let name = "some.key".parse().unwrap();
+    app.secrets.set(&db, name, SecretText::new("a value".into()), secrets::By::operator()).await.unwrap();
+    let upload = Upload { file_name: "a.md".into(), bytes: b"# A\n\nThe key.".to_vec(), by: Actor::Operator };
+    app.knowledge.add(&db, upload).await.unwrap();
+    drop(db);
+    let mut superuser = server.db.superuser().await;
+    let before = places(&mut superuser, &[beta.id.as_str()]).await;
+    for place in ["apalis.jobs", "control.api_tokens", "control.invitations", "control.memberships", "control.sessions"]
+    {
+        assert!(before.iter().any(|found| found == place), "{place}: {before:?}");
+    }
+
+    app.tenants.delete(&beta.id, "beta", true, &Actor::Operator).await.unwrap();
+
+    assert_eq!(places(&mut superuser, &[beta.id.as_str()]).await, ["control.audit_entries"]);
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM control.users WHERE email = 'bo@beta.example'")
+        .fetch_one(&mut superuser)
+        .await
+        .unwrap();
+    assert_eq!(kept, 1, "the account is the person's");
+    let audited: Vec<String> =
+        sqlx::query_scalar("SELECT detail FROM control.audit_entries").fetch_all(&mut superuser).await.unwrap();
+    assert!(audited.iter().all(|detail| !detail.contains("beta")), "{audited:?}");
+    let door = bo.get("/chat").await;
+    assert!(door.header("location").starts_with("/sign-in"), "{}", door.body);
+}
+
+#[tokio::test]
+async fn while_tenants_are_brought_up_to_date_the_server_says_so_and_afterwards_the_doctor_names_who_failed() {
+    let db = TestDb::new().await;
+    let (sick, _) = db.tenant("sick").await;
+    db.tenant("sound").await;
+    let spoil = format!(
+        "UPDATE control.tenant_schemas SET fingerprint = 'old';
+         UPDATE {}.refinery_schema_history SET checksum = '1' WHERE version = 1",
+        sick.id.schema()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(spoil)).execute(&mut db.superuser().await).await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let mut config = Config::load(None, Some(home.path())).unwrap();
+    config.models.chain = Vec::new();
+    let passphrases = Passphrases { configured: None, ask: || Ok(None) };
+    let keyring = Keyring::open(home.path(), &passphrases, db.shared_clock().now()).unwrap();
+    let again = Databases::open(db.server().clone(), &settings()).await.unwrap();
+    let app = App::on(again.clone(), config, keyring, db.shared_clock(), AEGIS.into()).await.unwrap();
+    let router = routes::router(&app, Parts { postgres: None, databases: again });
+    let mut visitor = Visitor::new(&router);
+    let waiting = visitor.get("/readyz").await;
+    assert!(waiting.status == 503 && waiting.body.contains("tenants up to date: 0 of 2"), "{}", waiting.body);
+    assert_eq!(visitor.get("/healthz").await.status, 200);
+
+    app.begin(&CancellationToken::new()).await.unwrap();
+
+    assert_eq!(visitor.get("/readyz").await.status, 200, "one that fails does not keep the appliance from starting");
+    let findings = doctor::examine(&app).await;
+    let found = findings.iter().find(|finding| finding.part == "tenant sick").expect("the doctor names it");
+    assert!(found.state == doctor::State::Broken && found.detail.contains("not served"), "{found}");
+    assert!(!findings.iter().any(|finding| finding.part == "tenant sound"));
+    app.jobs.shutdown(Duration::from_secs(5)).await;
 }
 
 /// `AEGIS_TEST_PICTURES=DIR` keeps what it sees.

@@ -14,7 +14,7 @@ use crate::{appliance::Appliance, harness::TestDb};
 
 /// Every table that an ordinary query can read, of the whole database and of the cluster, as `schema.table`, in which one
 /// of `words` stands.
-async fn places(superuser: &mut PgConnection, words: &[&str]) -> Vec<String> {
+pub(super) async fn places(superuser: &mut PgConnection, words: &[&str]) -> Vec<String> {
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname <> 'information_schema' ORDER BY 1",
