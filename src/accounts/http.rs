@@ -39,9 +39,10 @@ use crate::{
     http::{
         context::RequestContext,
         cookie::{KitCookie, SetCookie},
+        error::is_of_the_server,
         frame::Frame,
     },
-    support::{Kind, Result},
+    support::Result,
 };
 
 /// How long a form may stay open: a day.
@@ -83,9 +84,4 @@ fn client(context: &RequestContext) -> ClientInfo {
         remember: false,
         invitation: None,
     }
-}
-
-/// Whether the form cannot help: the error has a page of its own.
-fn is_of_the_server(kind: Kind) -> bool {
-    matches!(kind, Kind::Internal | Kind::Unavailable | Kind::NotFound)
 }

@@ -78,9 +78,10 @@ pub async fn examine(app: &App) -> Vec<Finding> {
 
 async fn database(app: &App) -> Finding {
     match app.databases.ping().await {
-        Ok(()) => {
-            Finding::ok("database", format!("it answers; {} tenants' pools are open", app.databases.open_tenants()))
-        }
+        Ok(()) => Finding::ok(
+            "database",
+            format!("it answers; tenants' pools that are open: {}", app.databases.open_tenants()),
+        ),
         Err(error) => Finding::broken("database", error.to_string(), "read what the appliance logs about PostgreSQL"),
     }
 }

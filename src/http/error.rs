@@ -112,6 +112,11 @@ pub fn form_refused(error: &Error, form: Response) -> Response {
     response
 }
 
+/// Whether showing a form again cannot help: the error has a page of its own.
+pub fn is_of_the_server(kind: Kind) -> bool {
+    matches!(kind, Kind::Internal | Kind::Unavailable | Kind::NotFound)
+}
+
 /// An error in sentences, for the form that it is shown in.
 pub fn in_sentences(error: &Error) -> String {
     let (message, remedy) = told(error);

@@ -21,9 +21,14 @@ pub fn machine(moment: DateTime<Utc>) -> String {
     moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// `1 passage`, `42 passages`, `1,204 passages`.
+/// `1 passage`, `42 passages`, `1,204 passages`, `2 people`.
 pub fn count(number: i64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+    let grouped = grouped(number);
+    match (number, noun) {
+        (1, _) => format!("{grouped} {noun}"),
+        (_, "person") => format!("{grouped} people"),
+        _ => format!("{grouped} {noun}s"),
+    }
 }
 
 /// `1,204`

@@ -132,7 +132,7 @@ pub async fn show_members(
     let invitations = if manages { state.accounts.invitations(&signed_in.tenant).await? } else { Vec::new() };
     page(&MembersPage {
         frame: signed_in.frame(&context, "Members", Section::Members),
-        count: format::count(i64::try_from(members.len()).unwrap_or(i64::MAX), "person").replace("persons", "people"),
+        count: format::count(i64::try_from(members.len()).unwrap_or(i64::MAX), "person"),
         organisation: signed_in.tenant.name.clone(),
         members: members.into_iter().map(|member| member_row(member, &signed_in, now)).collect(),
         invitations: invitations.into_iter().map(|invitation| invitation_row(invitation, &signed_in, now)).collect(),

@@ -20,13 +20,13 @@ use crate::{
     accounts::{Accounts, By, EmailAddress, Role, SignedIn},
     http::{
         context::RequestContext,
-        error::{form_refused, in_sentences},
+        error::{form_refused, in_sentences, is_of_the_server},
         extract::{Form, Path, Query},
         format,
         frame::{Frame, Section},
         page,
     },
-    support::{Error, Kind, Result, clock::SharedClock, ids::TenantId},
+    support::{Error, Result, clock::SharedClock, ids::TenantId},
     tenants::{Renaming, Tenant, Tenants},
 };
 
@@ -149,12 +149,12 @@ pub async fn create_tenant_by_form(
         let owner = Some(form.owner.trim()).filter(|owner| !owner.is_empty()).map(str::parse::<EmailAddress>);
         let owner = owner.transpose()?;
         let tenant = state.tenants.create_by(&slug, &form.name, &signed_in.actor()).await?;
-        Ok((tenant, owner))
+        Ok::<_, Error>((tenant, owner))
     };
     match created.await {
         Ok((tenant, Some(owner))) => invite(&state, &context, &signed_in, &tenant, &owner).await,
         Ok((tenant, None)) => Ok(Redirect::to(&format!("/operator/tenants/{}", tenant.id)).into_response()),
-        Err(error) if is_of_the_server(&error) => Err(error),
+        Err(error) if is_of_the_server(error.kind()) => Err(error),
         Err(error) => {
             let shown = tenants_page(&state, &context, &signed_in, "").await?;
             let NewTenantForm { name, slug, owner } = form;
@@ -283,7 +283,7 @@ async fn answer(
 ) -> Result<Response> {
     match done {
         Ok(()) => Ok(Redirect::to(&format!("/operator/tenants/{id}")).into_response()),
-        Err(error) if is_of_the_server(&error) => Err(error),
+        Err(error) if is_of_the_server(error.kind()) => Err(error),
         Err(error) => {
             let mut shown = tenant_page(state, context, signed_in, id).await?;
             shown.error = Some(in_sentences(&error));
@@ -334,9 +334,4 @@ async fn tenant_page(
         invited: String::new(),
         error: None,
     })
-}
-
-/// Whether the form cannot help: the error has a page of its own.
-fn is_of_the_server(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Internal | Kind::Unavailable | Kind::NotFound)
 }
