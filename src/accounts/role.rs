@@ -88,6 +88,15 @@ pub enum Permission {
     /// Add and delete documents.
     #[serde(rename = "knowledge:write")]
     KnowledgeWrite,
+    /// Edit agents: their profiles, tools and policies; what they remember of the organisation; MCP servers.
+    #[serde(rename = "agents:manage")]
+    AgentsManage,
+    /// Allow or deny what agents ask for in anybody's runs; everybody decides in their own.
+    #[serde(rename = "approvals:decide")]
+    ApprovalsDecide,
+    /// See what models were used for and what that cost.
+    #[serde(rename = "usage:read")]
+    UsageRead,
     /// See who belongs to the organisation.
     #[serde(rename = "members:read")]
     MembersRead,
@@ -107,11 +116,14 @@ pub enum Permission {
 
 impl Permission {
     /// All, as the table lists them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::ChatRead,
         Self::ChatWrite,
         Self::KnowledgeRead,
         Self::KnowledgeWrite,
+        Self::AgentsManage,
+        Self::ApprovalsDecide,
+        Self::UsageRead,
         Self::MembersRead,
         Self::MembersManage,
         Self::AuditRead,
@@ -126,6 +138,9 @@ impl Permission {
             Self::ChatWrite => "chat:write",
             Self::KnowledgeRead => "knowledge:read",
             Self::KnowledgeWrite => "knowledge:write",
+            Self::AgentsManage => "agents:manage",
+            Self::ApprovalsDecide => "approvals:decide",
+            Self::UsageRead => "usage:read",
             Self::MembersRead => "members:read",
             Self::MembersManage => "members:manage",
             Self::AuditRead => "audit:read",
@@ -141,6 +156,9 @@ impl Permission {
             Self::ChatWrite => "ask agents",
             Self::KnowledgeRead => "read and search documents",
             Self::KnowledgeWrite => "add and delete documents",
+            Self::AgentsManage => "edit agents, their tools and policies, and what they remember",
+            Self::ApprovalsDecide => "allow or deny what agents ask for in anybody's runs",
+            Self::UsageRead => "see what models were used for and what that cost",
             Self::MembersRead => "see who belongs to the organisation",
             Self::MembersManage => "invite, suspend and remove people, change roles",
             Self::AuditRead => "read, verify, export and replay the audit log",
@@ -154,7 +172,12 @@ impl Permission {
         match self {
             Self::ChatRead | Self::KnowledgeRead => Role::Viewer,
             Self::ChatWrite | Self::KnowledgeWrite | Self::MembersRead => Role::Member,
-            Self::MembersManage | Self::AuditRead | Self::SecretsManage => Role::Admin,
+            Self::AgentsManage
+            | Self::ApprovalsDecide
+            | Self::UsageRead
+            | Self::MembersManage
+            | Self::AuditRead
+            | Self::SecretsManage => Role::Admin,
             Self::SettingsManage => Role::Owner,
         }
     }
@@ -211,6 +234,9 @@ mod tests {
                 "chat:write: owner admin member",
                 "knowledge:read: owner admin member viewer",
                 "knowledge:write: owner admin member",
+                "agents:manage: owner admin",
+                "approvals:decide: owner admin",
+                "usage:read: owner admin",
                 "members:read: owner admin member",
                 "members:manage: owner admin",
                 "audit:read: owner admin",

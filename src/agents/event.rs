@@ -22,8 +22,8 @@ pub enum RunEvent {
     Started {
         /// The run.
         run: RunId,
-        /// The conversation that it belongs to, which may be new.
-        conversation: ConversationId,
+        /// The conversation that it belongs to, which may be new; none for a run apart.
+        conversation: Option<ConversationId>,
     },
     /// A model is being loaded into memory, which may take a minute.
     Loading {

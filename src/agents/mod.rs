@@ -43,7 +43,10 @@ use crate::{
     audit::{Action, Actor},
     db::TenantDb,
     egress,
-    models::router::Router,
+    models::{
+        chat::{Message, Speaker},
+        router::Router,
+    },
     support::{
         Error, Kind, Result,
         clock::SharedClock,
@@ -59,7 +62,7 @@ use record::Recorder;
 use registry::Tools;
 use run::{Job, Shared};
 use soul::{AgentInfo, Profile};
-use tool::{Retriever, Tool};
+use tool::{Retriever, Tool, ToolSource};
 
 /// The most characters of a question.
 const QUESTION_CHARACTERS: usize = 8_000;
@@ -87,29 +90,72 @@ pub struct Ask {
     pub agent: String,
     /// What is asked.
     pub question: String,
-    /// The conversation that it continues; `None` begins one.
-    pub conversation: Option<ConversationId>,
+    /// What was said before, and where the answer is kept.
+    pub thread: Thread,
+    /// What else the agent is told for this run, after its SOUL: the task of a meeting, a program's own words.
+    pub instructions: Option<String>,
     /// In whose name, for the audit log.
     pub actor: Actor,
     /// Whose conversation it is; `None` at the command line.
     pub user: Option<UserId>,
+    /// How many agents have handed the question on: 0 for one that somebody asks.
+    pub depth: u8,
+}
+
+impl Ask {
+    /// A question that begins a conversation: that of the person who asks, or nobody's.
+    pub fn new(agent: impl Into<String>, question: impl Into<String>, actor: Actor) -> Self {
+        let user = match &actor {
+            Actor::User { id } => Some(*id),
+            _ => None,
+        };
+        let (agent, question) = (agent.into(), question.into());
+        Self { agent, question, thread: Thread::New, instructions: None, actor, user, depth: 0 }
+    }
+}
+
+/// Where a question stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Thread {
+    /// It begins a conversation.
+    New,
+    /// It continues one.
+    Of(ConversationId),
+    /// In no conversation: nothing is kept but the audit log's entries.
+    Apart {
+        /// What was said before, question and answer in turn.
+        history: Vec<Message>,
+    },
+}
+
+impl From<Option<ConversationId>> for Thread {
+    fn from(conversation: Option<ConversationId>) -> Self {
+        conversation.map_or(Self::New, Self::Of)
+    }
 }
 
 /// A question that is being answered.
 pub struct Run {
     /// The run.
     pub id: RunId,
-    /// The conversation that it belongs to.
-    pub conversation: ConversationId,
+    /// The conversation that it belongs to, if it does.
+    pub conversation: Option<ConversationId>,
     /// What happens, ending with `Finished` or `Failed`. Dropping it stops the run; what there was until then is stored.
     pub events: BoxStream<'static, RunEvent>,
 }
 
 impl Agents {
-    /// Agents that ask the models of `router`, find passages with `retriever` and may call `tools`.
-    pub fn new(router: Router, retriever: Arc<dyn Retriever>, tools: Vec<Arc<dyn Tool>>, clock: SharedClock) -> Self {
-        let shared =
-            Shared { router, retriever, tools: Tools::new(tools), in_flight: InFlight::new(), patience: PATIENCE };
+    /// Agents that ask the models of `router`, find passages with `retriever` and may call `tools`, and what there is at
+    /// `sources` for their tenant.
+    pub fn new(
+        router: Router,
+        retriever: Arc<dyn Retriever>,
+        tools: Vec<Arc<dyn Tool>>,
+        sources: Vec<Arc<dyn ToolSource>>,
+        clock: SharedClock,
+    ) -> Self {
+        let tools = Tools::new(tools, sources);
+        let shared = Shared { router, retriever, tools, in_flight: InFlight::new(), patience: PATIENCE };
         Self { shared: Arc::new(shared), clock, profiles: Arc::new([soul::atlas()]) }
     }
 
@@ -122,9 +168,23 @@ impl Agents {
         Self { shared: Arc::new(Shared { router, retriever, tools, in_flight, patience }), ..self }
     }
 
-    /// The agents that can be asked.
-    pub fn agents(&self) -> Vec<AgentInfo> {
-        self.profiles.iter().map(|profile| profile.info.clone()).collect()
+    /// The agents that can be asked, in the order in which they are shown.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    #[expect(clippy::unused_async, reason = "tenants have agents of their own in the database")]
+    pub async fn agents(&self, _db: &TenantDb) -> Result<Vec<AgentInfo>> {
+        Ok(self.profiles.iter().map(|profile| profile.info.clone()).collect())
+    }
+
+    /// Who an agent is.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of that id, or it is switched off.
+    #[expect(clippy::unused_async, reason = "tenants have agents of their own in the database")]
+    pub async fn profile(&self, _db: &TenantDb, id: &str) -> Result<Profile> {
+        let profile = self.profiles.iter().find(|profile| profile.info.id == id).cloned();
+        profile.ok_or_else(|| Error::not_found("the agent").remedy("ask `atlas`"))
     }
 
     /// Takes a question and begins to answer it.
@@ -134,42 +194,69 @@ impl Agents {
     /// conversation is not that person's, `Conflict` while an answer in that conversation is being written.
     pub async fn ask(&self, db: &TenantDb, ask: Ask) -> Result<Run> {
         let started = Instant::now();
-        let profile = self.profiles.iter().find(|profile| profile.info.id == ask.agent);
-        let profile = profile.ok_or_else(|| Error::not_found("the agent").remedy("ask `atlas`"))?.clone();
+        let profile = self.profile(db, &ask.agent).await?;
         let question = checked_question(&ask.question)?;
         let run = RunId::generate();
-        let id = ask.conversation.unwrap_or_else(ConversationId::generate);
+        let id = match &ask.thread {
+            Thread::Of(conversation) => *conversation,
+            Thread::New | Thread::Apart { .. } => ConversationId::generate(),
+        };
         let place = self.shared.in_flight.enter(db.tenant().clone(), ask.user, id, run)?;
 
-        let messages = if ask.conversation.is_some() {
-            let known = store::conversation(db, ask.user, id, MESSAGES).await?;
-            known.ok_or_else(|| Error::not_found("the conversation"))?.messages
-        } else {
-            let title = conversation::title(&question);
-            store::insert_conversation(db, id, ask.user, profile.info.id, &title, self.clock.now()).await?;
-            Vec::new()
+        let (history, previous) = match ask.thread {
+            Thread::Of(_) => {
+                let known = store::conversation(db, ask.user, id, MESSAGES).await?;
+                let messages = known.ok_or_else(|| Error::not_found("the conversation"))?.messages;
+                let asked = messages.iter().rev().find(|message| message.author == Author::User);
+                (conversation::history(&messages), asked.map(|message| message.text.clone()))
+            }
+            Thread::New => {
+                let title = conversation::title(&question);
+                store::insert_conversation(db, id, ask.user, &profile.info.id, &title, self.clock.now()).await?;
+                (Vec::new(), None)
+            }
+            Thread::Apart { ref history } => {
+                let asked = history.iter().rev().find(|message| message.speaker == Speaker::User);
+                (history.clone(), asked.map(|message| message.text.clone()))
+            }
         };
-        let query = conversation::search_query(&question, &messages);
-        let history = conversation::within(conversation::history(&messages), HISTORY_BYTES);
+        let conversation = (!matches!(ask.thread, Thread::Apart { .. })).then_some(id);
+        let query = conversation::search_query(&question, previous.as_deref());
+        let history = conversation::within(history, HISTORY_BYTES);
         let today = self.clock.now().format("%A, %-d %B %Y").to_string();
-        let agent = profile.info.id.to_owned();
+        let agent = profile.info.id.clone();
         let recorder = Recorder { db: db.clone(), clock: self.clock.clone(), run, agent, replay: None };
         let detail = json!({
-            "question": question, "conversation": id, "search_query": query, "today": today, "history": history,
+            "question": question, "conversation": conversation, "search_query": query, "today": today,
+            "instructions": ask.instructions, "history": history,
         });
-        recorder.note_by(ask.actor.clone(), Action::RunStarted, Some(profile.info.id), detail).await?;
-        self.store_question(db, id, run, &question).await?;
+        recorder.note_by(ask.actor.clone(), Action::RunStarted, Some(&profile.info.id), detail).await?;
+        if let Some(conversation) = conversation {
+            self.store_question(db, conversation, run, &question).await?;
+        }
 
         let (sender, events) = event::queue();
-        sender.send(RunEvent::Started { run, conversation: id });
-        let job =
-            Job { recorder, conversation: id, profile, question, query, history, today, started, actor: ask.actor };
+        sender.send(RunEvent::Started { run, conversation });
+        let job = Job {
+            recorder,
+            conversation,
+            profile,
+            question,
+            instructions: ask.instructions,
+            query,
+            history,
+            today,
+            started,
+            actor: ask.actor,
+            user: ask.user,
+            depth: ask.depth,
+        };
         let shared = self.shared.clone();
         let tenant = db.tenant().clone();
         tokio::spawn(async move {
             egress::on_behalf_of(&tenant, Some(run), run::drive(&shared, job, sender, place)).await;
         });
-        Ok(Run { id: run, conversation: id, events })
+        Ok(Run { id: run, conversation, events })
     }
 
     /// Stops a run of that person in that tenant. Its stream ends with `Failed`, and what was written is kept. False when

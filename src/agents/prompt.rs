@@ -55,6 +55,8 @@ pub(super) struct Material<'a> {
     /// `Sunday, 22 November 2026`
     pub(super) today: &'a str,
     pub(super) question: &'a str,
+    /// What it is told for this run beside its SOUL.
+    pub(super) instructions: Option<&'a str>,
     /// What was searched for: the question, perhaps with the one before it.
     pub(super) query: &'a str,
     /// The conversation before the question, question and answer in turn.
@@ -161,7 +163,7 @@ fn reading(material: Material<'_>, room: usize, answer: usize) -> Prepared {
 }
 
 fn small(material: Material<'_>, room: usize) -> Prepared {
-    let system = include_str!("prompts/small.md").trim().replace("{soul}", material.profile.brief);
+    let system = include_str!("prompts/small.md").trim().replace("{soul}", &material.profile.brief);
     let ask = include_str!("prompts/small_question.md").trim().replace("{question}", material.question);
     let mut left = room.saturating_sub(tokens::estimate(&system) + tokens::estimate(&ask) + 4 * OVERHEAD);
     let (mut texts, mut passages) = (Vec::new(), Vec::new());
@@ -188,16 +190,27 @@ fn small(material: Material<'_>, room: usize) -> Prepared {
 }
 
 fn request(messages: Vec<Message>, tools: Vec<ToolSpec>, answer: usize, temperature: f32) -> ChatRequest {
-    ChatRequest { messages, tools, max_tokens: u32::try_from(answer).ok(), temperature: Some(temperature) }
+    ChatRequest {
+        messages,
+        tools,
+        max_tokens: u32::try_from(answer).ok(),
+        temperature: Some(temperature),
+        schema: None,
+    }
 }
 
 /// The instructions with the SOUL in them; with its two sentences alone when the SOUL would take more than half the room.
 fn system(template: &str, material: Material<'_>, room: usize) -> Message {
     let soul = material.profile.soul.text();
-    let soul = if tokens::estimate(soul) > room / 2 { material.profile.brief } else { soul };
+    let soul = if tokens::estimate(soul) > room / 2 { &material.profile.brief } else { soul };
     let text = template.trim().replace("{today}", material.today).replace("{steps}", &material.steps.to_string());
     // The SOUL last, so that nothing in it is taken for a place to fill in.
-    Message::new(Speaker::System, text.replace("{soul}", soul))
+    let mut text = text.replace("{soul}", soul);
+    if let Some(instructions) = material.instructions {
+        text.push_str("\n\n---\n\n");
+        text.push_str(instructions);
+    }
+    Message::new(Speaker::System, text)
 }
 
 fn cost(message: &Message) -> usize {
@@ -259,7 +272,8 @@ mod tests {
         *,
     };
 
-    const CAPABLE: Capabilities = Capabilities { tools: true, thinking: false, context_tokens: 8192, small: false };
+    const CAPABLE: Capabilities =
+        Capabilities { tools: true, thinking: false, context_tokens: 8192, small: false, structured: true };
 
     fn tool_turn(text: &str) -> Message {
         Message {
@@ -287,6 +301,7 @@ mod tests {
             profile: &profile,
             today: "Monday",
             question,
+            instructions: None,
             query: question,
             history,
             turns,

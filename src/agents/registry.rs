@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     schema,
-    tool::{Tool, ToolContext, ToolOutput},
+    tool::{Effects, Tool, ToolContext, ToolOutput, ToolSource},
 };
 use crate::{models::chat::ToolSpec, support::Kind};
 
@@ -20,31 +20,52 @@ const CALL_LIMIT: Duration = Duration::from_mins(1);
 /// The tools that agents may call.
 #[derive(Clone, Default)]
 pub(super) struct Tools {
-    tools: BTreeMap<String, Arc<dyn Tool>>,
+    by_name: BTreeMap<String, Arc<dyn Tool>>,
+    /// Where a tenant's own tools come from.
+    sources: Arc<[Arc<dyn ToolSource>]>,
     /// What calls came to, by their ids: in a replay, no tool is called.
     recorded: Option<Arc<HashMap<String, Result<ToolOutput, String>>>>,
 }
 
 impl Tools {
-    pub(super) fn new(tools: Vec<Arc<dyn Tool>>) -> Self {
-        Self { tools: tools.into_iter().map(|tool| (tool.spec().name, tool)).collect(), recorded: None }
+    pub(super) fn new(tools: Vec<Arc<dyn Tool>>, sources: Vec<Arc<dyn ToolSource>>) -> Self {
+        let tools = tools.into_iter().map(|tool| (tool.spec().name, tool)).collect();
+        Self { by_name: tools, sources: sources.into(), recorded: None }
+    }
+
+    /// What a run in this context may call: the tools that all have, and the tenant's own. A source that cannot be asked
+    /// is left out, and logged.
+    pub(super) async fn for_run(&self, context: &ToolContext) -> Self {
+        let mut offered = self.clone();
+        if self.recorded.is_some() {
+            return offered;
+        }
+        for source in self.sources.iter() {
+            match source.tools(context).await {
+                Ok(tools) => offered.by_name.extend(tools.into_iter().map(|tool| (tool.spec().name, tool))),
+                Err(error) => {
+                    tracing::warn!(tenant = %context.db.tenant(), %error, "a source of tools cannot be asked");
+                }
+            }
+        }
+        offered
     }
 
     /// The same tools, which give back what calls came to earlier and do nothing.
     pub(super) fn recorded(&self, results: HashMap<String, Result<ToolOutput, String>>) -> Self {
-        Self { tools: self.tools.clone(), recorded: Some(Arc::new(results)) }
+        Self { by_name: self.by_name.clone(), sources: self.sources.clone(), recorded: Some(Arc::new(results)) }
     }
 
     /// What models are told about them.
     pub(super) fn specs(&self) -> Vec<ToolSpec> {
-        self.tools.values().map(|tool| tool.spec()).collect()
+        self.by_name.values().map(|tool| tool.spec()).collect()
     }
 
     /// The name that a tool is registered under, for the name that a model gave: some write `knowledge_search`.
     pub(super) fn canonical_name(&self, name: &str) -> String {
         let dotted = name.trim().replace(['_', '/', ':'], ".");
         let found =
-            self.tools.keys().find(|known| *known == name || known.replace('_', ".").eq_ignore_ascii_case(&dotted));
+            self.by_name.keys().find(|known| *known == name || known.replace('_', ".").eq_ignore_ascii_case(&dotted));
         found.cloned().unwrap_or_else(|| name.to_owned())
     }
 
@@ -63,15 +84,16 @@ impl Tools {
             let result = recorded.get(id).cloned();
             return result.unwrap_or_else(|| Err("the recording has no result of this call".to_owned()));
         }
-        let Some(tool) = self.tools.get(name) else {
-            let known: Vec<_> = self.tools.keys().map(|name| format!("`{name}`")).collect();
+        let Some(tool) = self.by_name.get(name) else {
+            let known: Vec<_> = self.by_name.keys().map(|name| format!("`{name}`")).collect();
             return Err(format!("there is no tool `{name}`; there are {}", known.join(", ")));
         };
-        if tool.has_side_effects() {
+        if tool.effects() == Effects::Outside {
             // Approval is not built yet, and with nobody to ask the answer is no.
             return Err(format!("`{name}` changes things outside this run, which nobody has allowed"));
         }
         let arguments = schema::check(&tool.spec().parameters, arguments)?;
+        let context = &ToolContext { idempotency_key: format!("{}/{id}", context.run), ..context.clone() };
         match tokio::time::timeout(CALL_LIMIT, tool.call(context, arguments)).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => {

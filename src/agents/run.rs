@@ -26,7 +26,7 @@ use crate::{
     },
     support::{
         Error, Result,
-        ids::{ConversationId, MessageId},
+        ids::{ConversationId, MessageId, UserId},
     },
 };
 
@@ -46,9 +46,12 @@ pub(super) struct Shared {
 /// One question that is to be answered.
 pub(super) struct Job {
     pub(super) recorder: Recorder,
-    pub(super) conversation: ConversationId,
+    /// Where the answer is kept; nowhere for a run apart.
+    pub(super) conversation: Option<ConversationId>,
     pub(super) profile: Profile,
     pub(super) question: String,
+    /// What the agent is told beside its SOUL.
+    pub(super) instructions: Option<String>,
     pub(super) query: String,
     pub(super) history: Vec<Message>,
     /// The day, as the model is told.
@@ -56,6 +59,10 @@ pub(super) struct Job {
     pub(super) started: Instant,
     /// Who asked, for the entry that says who stopped it.
     pub(super) actor: Actor,
+    /// Whose conversation it is.
+    pub(super) user: Option<UserId>,
+    /// How many agents have handed the question on.
+    pub(super) depth: u8,
 }
 
 /// Why a run was cut off.
@@ -94,16 +101,26 @@ async fn work(
     place: &Place,
     progress: &mut Progress,
 ) -> Result<RunEvent> {
-    let context = ToolContext { db: job.recorder.db.clone(), run: job.recorder.run, agent: job.recorder.agent.clone() };
+    let context = ToolContext {
+        db: job.recorder.db.clone(),
+        run: job.recorder.run,
+        agent: job.recorder.agent.clone(),
+        user: job.user,
+        actor: job.actor.clone(),
+        depth: job.depth,
+        idempotency_key: String::new(),
+    };
+    let tools = shared.tools.for_run(&context).await;
     let bench = Bench {
         router: &shared.router,
         retriever: &*shared.retriever,
-        tools: &shared.tools,
+        tools: &tools,
         context: &context,
         recorder: &job.recorder,
         events,
         profile: &job.profile,
         question: &job.question,
+        instructions: job.instructions.as_deref(),
         query: &job.query,
         history: &job.history,
         today: &job.today,
@@ -269,10 +286,8 @@ impl Job {
     }
 
     async fn store(&self, message: &StoredMessage) -> Result<()> {
-        if self.recorder.is_replay() {
-            return Ok(());
-        }
-        if store::insert_message(&self.recorder.db, self.conversation, message).await? {
+        let Some(conversation) = self.conversation.filter(|_| !self.recorder.is_replay()) else { return Ok(()) };
+        if store::insert_message(&self.recorder.db, conversation, message).await? {
             Ok(())
         } else {
             Err(Error::not_found("the conversation"))

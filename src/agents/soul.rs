@@ -37,20 +37,22 @@ pub struct Profile {
     /// Who it is, for models that can follow a page.
     pub soul: Soul,
     /// Who it is in a sentence, for models that cannot.
-    pub brief: &'static str,
+    pub brief: String,
+    /// The route of models that it asks; the default one where none is named.
+    pub route: Option<String>,
 }
 
 /// What a page shows of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AgentInfo {
     /// How it is addressed: `atlas`.
-    pub id: &'static str,
+    pub id: String,
     /// Its name: `Atlas`.
-    pub name: &'static str,
+    pub name: String,
     /// Its post: `Chief of staff`.
-    pub title: &'static str,
+    pub title: String,
     /// What it is for, in one sentence.
-    pub summary: &'static str,
+    pub summary: String,
     /// The hue of its avatar, in degrees of OKLCH.
     pub hue: u16,
 }
@@ -59,14 +61,15 @@ pub struct AgentInfo {
 pub fn atlas() -> Profile {
     Profile {
         info: AgentInfo {
-            id: "atlas",
-            name: "Atlas",
-            title: "Chief of staff",
-            summary: "Answers from your organisation's documents and shows where each statement stands.",
+            id: "atlas".to_owned(),
+            name: "Atlas".to_owned(),
+            title: "Chief of staff".to_owned(),
+            summary: "Answers from your organisation's documents and shows where each statement stands.".to_owned(),
             hue: 255,
         },
         soul: Soul::new(include_str!("souls/atlas.md")),
-        brief: "You are Atlas.",
+        brief: "You are Atlas.".to_owned(),
+        route: None,
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) struct Bench<'a> {
     pub(super) events: &'a EventSender,
     pub(super) profile: &'a Profile,
     pub(super) question: &'a str,
+    pub(super) instructions: Option<&'a str>,
     /// What is searched for when the search is made for the model.
     pub(super) query: &'a str,
     pub(super) history: &'a [Message],
@@ -217,6 +218,7 @@ impl Bench<'_> {
             profile: self.profile,
             today: self.today,
             question: self.question,
+            instructions: self.instructions,
             query: self.query,
             history: self.history,
             turns,

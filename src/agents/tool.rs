@@ -4,12 +4,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use std::sync::Arc;
+
 use crate::{
+    audit::Actor,
     db::TenantDb,
     models::chat::ToolSpec,
     support::{
         Result,
-        ids::{DocumentId, PassageId, RunId},
+        ids::{DocumentId, PassageId, RunId, UserId},
     },
 };
 
@@ -22,6 +25,27 @@ pub struct ToolContext {
     pub run: RunId,
     /// The agent that calls it.
     pub agent: String,
+    /// The person in whose conversation it is called; `None` at the command line and where nobody asked.
+    pub user: Option<UserId>,
+    /// Who asked for the run, for the audit log.
+    pub actor: Actor,
+    /// How many agents have handed the question on: 0 in a run that somebody asked for.
+    pub depth: u8,
+    /// The same whenever this very call is made again after a crash, and never for another: whoever is asked to do
+    /// something may know by it that it was done already. Empty outside a call.
+    pub idempotency_key: String,
+}
+
+/// What a call of a tool does to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effects {
+    /// It reads what is in the appliance. Such calls may be made at once and again.
+    None,
+    /// It changes what the agents themselves keep, such as memory. It can be undone.
+    Own,
+    /// It changes something, or sends words, outside the agents' own things: a request to another server is enough.
+    Outside,
 }
 
 /// A passage that an answer may cite.
@@ -59,9 +83,20 @@ pub trait Tool: Send + Sync + 'static {
     /// Its name, description and arguments.
     fn spec(&self) -> ToolSpec;
 
-    /// Whether it changes anything outside the run. Such a tool is subject to approval.
-    fn has_side_effects(&self) -> bool {
+    /// What it does to the world. What reaches outside is subject to approval.
+    fn effects(&self) -> Effects {
+        Effects::None
+    }
+
+    /// Whether what it gives back was written by others: documents, pages, other people's servers.
+    fn returns_untrusted_text(&self) -> bool {
         false
+    }
+
+    /// Whether a second call with the same [`ToolContext::idempotency_key`] does nothing twice, so that it may be made again
+    /// after a crash that left open whether the first had come through.
+    fn knows_repetitions(&self) -> bool {
+        self.effects() == Effects::None
     }
 
     /// Does it. `arguments` has been checked against the schema.
@@ -69,6 +104,16 @@ pub trait Tool: Send + Sync + 'static {
     /// # Errors
     /// What went wrong, in a sentence that helps the model to try again.
     async fn call(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput>;
+}
+
+/// Tools that differ from tenant to tenant, such as those of its MCP servers.
+#[async_trait]
+pub trait ToolSource: Send + Sync + 'static {
+    /// The tools that the agent of `context` may see there.
+    ///
+    /// # Errors
+    /// When they cannot be learned; the run goes on without them.
+    async fn tools(&self, context: &ToolContext) -> Result<Vec<Arc<dyn Tool>>>;
 }
 
 /// How an agent finds passages when the model cannot be trusted to search by itself.

@@ -112,7 +112,7 @@ impl App {
         let tools: Vec<Arc<dyn Tool>> =
             vec![Arc::new(SearchTool::new(knowledge.clone())), Arc::new(ReadTool::new(knowledge.clone()))];
         let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
-        let agents = Agents::new(router.clone(), retriever, tools, clock.clone());
+        let agents = Agents::new(router.clone(), retriever, tools, Vec::new(), clock.clone());
         let runs = Runs::new(databases.clone(), accounts.clone(), agents.clone(), clock.clone());
         runs::configuration::note(&databases, &config, &*clock).await?;
         tokio::spawn(runs::retention::daily(runs.clone(), tenants.clone(), config.audit.retention_days));

@@ -88,6 +88,10 @@ impl Tool for SearchTool {
         }
     }
 
+    fn returns_untrusted_text(&self) -> bool {
+        true
+    }
+
     async fn call(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput> {
         let arguments: SearchArguments = understand(arguments)?;
         if arguments.query.trim().is_empty() {
@@ -124,6 +128,10 @@ impl Tool for ReadTool {
                 "additionalProperties": false
             }),
         }
+    }
+
+    fn returns_untrusted_text(&self) -> bool {
+        true
     }
 
     async fn call(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput> {

@@ -79,6 +79,10 @@ pub struct ChatRequest {
     pub max_tokens: Option<u32>,
     /// Randomness; `None` is the provider's own, `Some(0.0)` is greedy.
     pub temperature: Option<f32>,
+    /// JSON Schema, an object's, that the text of the answer must fit; none for free text. A provider that cannot hold a
+    /// model to it puts it into the prompt, so whoever reads the answer checks it all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
 }
 
 /// A piece of the answer, in the order in which it comes.
@@ -117,6 +121,8 @@ pub enum FinishReason {
     Length,
     /// The model waits for its tools.
     ToolCalls,
+    /// The provider's policy cut the answer off.
+    Refused,
 }
 
 /// Why a model did not answer; the router decides by this what to do next.
@@ -162,6 +168,24 @@ pub enum ModelError {
         /// When it may be tried again, as the provider said.
         retry_after: Option<Duration>,
     },
+    /// The provider has too much to do.
+    #[error("the provider is overloaded")]
+    Overloaded {
+        /// When it may be tried again, as the provider said.
+        retry_after: Option<Duration>,
+    },
+    /// The connection failed on the way, before or in the middle of the answer.
+    #[error("the connection to the model server failed: {message}")]
+    Network {
+        /// What happened, in a sentence.
+        message: String,
+    },
+    /// The budget of the organisation or the agent does not allow the call.
+    #[error("{message}")]
+    OverBudget {
+        /// Which budget, what is left of it, and when it is new.
+        message: String,
+    },
     /// The credentials are refused.
     #[error("the provider refuses the credentials")]
     Unauthorized,
@@ -192,6 +216,7 @@ pub enum ModelError {
 pub type ChatStream = BoxStream<'static, Result<ChatEvent, ModelError>>;
 
 /// What a model can do, as its provider says.
+#[expect(clippy::struct_excessive_bools, reason = "each is a capability of its own")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// It can be trusted with tools in a loop. False for models too small for it, whatever they claim.
@@ -202,6 +227,9 @@ pub struct Capabilities {
     pub context_tokens: u32,
     /// It forgets long instructions: give it a short prompt and few passages.
     pub small: bool,
+    /// Its provider holds an answer to a JSON Schema.
+    #[serde(default)]
+    pub structured: bool,
 }
 
 /// A chat model of some provider.
@@ -213,6 +241,11 @@ pub trait ChatModel: Send + Sync + 'static {
     /// Whether it gives the same answer to the same request as long as the temperature is 0, so that a run can be
     /// replayed with it.
     fn is_deterministic(&self) -> bool {
+        false
+    }
+
+    /// Whether it runs on a machine of one's own, where a call costs nothing.
+    fn is_local(&self) -> bool {
         false
     }
 

@@ -3,6 +3,7 @@
 pub mod chat;
 pub mod embedding;
 pub mod gguf;
+pub mod meter;
 pub mod minilm;
 mod names;
 pub mod ollama;

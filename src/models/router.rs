@@ -246,7 +246,12 @@ pub fn remedy(error: &ModelError) -> Option<String> {
             Some("start a new conversation, or raise `max_context` of the model".to_owned())
         }
         ModelError::Unauthorized => Some("check the model server's credentials".to_owned()),
+        ModelError::Network { .. } => Some("check the network between the appliance and the model server".to_owned()),
+        ModelError::OverBudget { .. } => {
+            Some("raise the budget under Usage, or put a local model into the chain: those cost nothing".to_owned())
+        }
         ModelError::RateLimited { .. }
+        | ModelError::Overloaded { .. }
         | ModelError::Refused { .. }
         | ModelError::NoTools { .. }
         | ModelError::Server { .. }

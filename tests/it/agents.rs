@@ -54,7 +54,7 @@ impl Office {
         let shelf = Shelf::with(texts);
         let tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Search(shelf.clone())), Arc::new(Broken)];
         let router = router(&ollama, &db);
-        let agents = Agents::new(router, Arc::new(shelf.clone()), tools, db.shared_clock());
+        let agents = Agents::new(router, Arc::new(shelf.clone()), tools, Vec::new(), db.shared_clock());
         Self { tenant, agents, ollama, shelf, user: UserId::generate(), db }
     }
 
@@ -62,18 +62,13 @@ impl Office {
     async fn without_a_model(texts: &[&str]) -> Self {
         let mut office = Self::with(texts).await;
         let router = Router::new(Vec::new(), office.db.shared_clock());
-        office.agents = Agents::new(router, Arc::new(office.shelf.clone()), Vec::new(), office.db.shared_clock());
+        office.agents =
+            Agents::new(router, Arc::new(office.shelf.clone()), Vec::new(), Vec::new(), office.db.shared_clock());
         office
     }
 
     fn question(&self, question: &str) -> Ask {
-        Ask {
-            agent: "atlas".to_owned(),
-            question: question.to_owned(),
-            conversation: None,
-            actor: Actor::User { id: self.user },
-            user: Some(self.user),
-        }
+        Ask::new("atlas", question, Actor::User { id: self.user })
     }
 
     async fn events(&self, ask: Ask) -> Vec<RunEvent> {

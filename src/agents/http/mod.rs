@@ -17,7 +17,7 @@ use serde::Deserialize;
 pub use api::{ChatApi, ask, cancel_run, list_conversations};
 use view::{Example, Listed, Turn};
 
-use super::{Agents, Ask, Conversation};
+use super::{Agents, Ask, Conversation, Thread};
 use crate::{
     accounts::http::InTenant,
     audit::Actor,
@@ -148,7 +148,7 @@ pub async fn ask_by_form(
     Form(form): Form<Question>,
 ) -> Result<Response> {
     let run = start(&state, &tenant, AGENT, form.question, form.conversation).await?;
-    let conversation = run.conversation;
+    let conversation = run.conversation.map(|id| id.to_string()).unwrap_or_default();
     // On its own, so that the run goes on when patience ends: dropping the events would stop it.
     let drained = tokio::spawn(run.events.for_each(|_| std::future::ready(())));
     let _ = tokio::time::timeout(FORM_PATIENCE, drained).await;
@@ -168,7 +168,6 @@ async fn start(
     conversation: Option<ConversationId>,
 ) -> Result<super::Run> {
     let user = tenant.signed_in.user.id;
-    let ask =
-        Ask { agent: agent.to_owned(), question, conversation, actor: Actor::User { id: user }, user: Some(user) };
+    let ask = Ask { thread: Thread::from(conversation), ..Ask::new(agent, question, Actor::User { id: user }) };
     state.agents.ask(&tenant.db, ask).await
 }

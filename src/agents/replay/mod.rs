@@ -28,7 +28,7 @@ use crate::{
     db::TenantDb,
     models::{chat::ChatModel, router::Router},
     support::{
-        Clock, Error, Result,
+        Clock, Result,
         clock::SharedClock,
         ids::{ConversationId, RunId},
     },
@@ -58,8 +58,7 @@ impl Agents {
     /// # Errors
     /// `NotFound` when the agent is not there any more.
     pub async fn replay(&self, db: &TenantDb, recording: &Recording, answers: Answers) -> Result<Replayed> {
-        let profile = self.profiles.iter().find(|profile| profile.info.id == recording.agent);
-        let profile = profile.ok_or_else(|| Error::not_found(&format!("the agent {}", recording.agent)))?.clone();
+        let profile = self.profile(db, &recording.agent).await?;
         let live = (answers == Answers::AskedAgain).then(|| self.shared.router.clone());
         let model = Arc::new(RecordedModel::new(recording.calls.clone(), live));
         let clock: SharedClock = Arc::new(Standing(recording.at));
@@ -75,17 +74,20 @@ impl Agents {
         let (run, conversation) = (RunId::generate(), ConversationId::generate());
         let place = shared.in_flight.enter(db.tenant().clone(), None, conversation, run)?;
         let steps = Arc::new(Mutex::new(Vec::new()));
-        let agent = profile.info.id.to_owned();
+        let agent = profile.info.id.clone();
         let job = Job {
             recorder: Recorder { db: db.clone(), clock, run, agent, replay: Some(steps.clone()) },
-            conversation,
+            conversation: None,
             profile,
             question: recording.question.clone(),
+            instructions: recording.instructions.clone(),
             query: recording.query.clone(),
             history: recording.history.clone(),
             today: recording.today.clone(),
             started: Instant::now(),
             actor: Actor::System,
+            user: None,
+            depth: 0,
         };
         // Somebody must hold the other end, or the run would take it that nobody is interested.
         let (sender, reader) = event::queue();

@@ -40,6 +40,8 @@ pub struct Recording {
     pub agent: String,
     /// What was asked.
     pub question: String,
+    /// What the agent was told beside its SOUL.
+    pub instructions: Option<String>,
     /// What was to be searched for.
     pub query: String,
     /// The day, as the model was told.
@@ -74,6 +76,8 @@ pub(super) struct RecordedCall {
 #[derive(Deserialize)]
 struct Started {
     question: String,
+    #[serde(default)]
+    instructions: Option<String>,
     search_query: String,
     today: String,
     history: Vec<Message>,
@@ -121,6 +125,7 @@ impl Recording {
             at: first.at,
             agent: first.subject.clone().unwrap_or_default(),
             question: said.question,
+            instructions: said.instructions,
             query: said.search_query,
             today: said.today,
             history: said.history,

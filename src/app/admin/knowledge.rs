@@ -101,13 +101,7 @@ pub(super) async fn ask(
     Json(question): Json<Question>,
 ) -> Answer<Response> {
     let db = open(&app, &slug).await?;
-    let ask = Ask {
-        agent: question.agent,
-        question: question.question,
-        conversation: None,
-        actor: Actor::Operator,
-        user: None,
-    };
+    let ask = Ask::new(question.agent, question.question, Actor::Operator);
     let run = app.agents.ask(&db, ask).await?;
     let lines = run.events.map(|event| {
         let mut line = serde_json::to_vec(&event)?;

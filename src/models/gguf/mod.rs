@@ -74,11 +74,15 @@ impl ChatModel for Gguf {
         format!("builtin/{}", stem(&self.file))
     }
 
-    /// Read from the file's header by ourselves, in memory-safe code: the child is not started for it.
     fn is_deterministic(&self) -> bool {
         true
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    /// Read from the file's header by ourselves, in memory-safe code: the child is not started for it.
     async fn capabilities(&self) -> Result<Capabilities, ModelError> {
         let (file, kept) = (self.file.clone(), Arc::clone(&self.header));
         let read = tokio::task::spawn_blocking(move || current_header(&file, &kept)).await;
@@ -90,6 +94,7 @@ impl ChatModel for Gguf {
             thinking: mentions("<think>"),
             context_tokens: header.context_length.min(self.max_context),
             small,
+            structured: true,
         })
     }
 

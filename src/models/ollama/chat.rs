@@ -69,6 +69,10 @@ impl ChatModel for OllamaChat {
         format!("ollama/{}", self.inner.model)
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     async fn capabilities(&self) -> Result<Capabilities, ModelError> {
         let shown = self.inner.kept.show(&self.inner.server, &self.inner.model).await?;
         Ok(shown.capabilities)
@@ -113,6 +117,9 @@ impl Inner {
         // What ollama-rs 0.3.6 has no field for, or keeps to itself. `truncate`: rather an error than a cut prompt.
         body["stream"] = json!(true);
         body["truncate"] = json!(false);
+        if let Some(schema) = &request.schema {
+            body["format"] = schema.clone();
+        }
         if !request.tools.is_empty() {
             body["tools"] = request.tools.iter().map(wire_tool).collect();
         }

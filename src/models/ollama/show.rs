@@ -76,6 +76,7 @@ impl Server {
                 thinking: has("thinking"),
                 context_tokens: context_length.min(self.max_context),
                 small,
+                structured: true,
             },
             embedding_length: number(&format!("{architecture}.embedding_length"))
                 .and_then(|length| usize::try_from(length).ok()),

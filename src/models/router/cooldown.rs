@@ -55,14 +55,17 @@ fn pause(error: &ModelError, failures: u32) -> Option<TimeDelta> {
         ModelError::TimedOut { .. } | ModelError::OutOfMemory { .. } | ModelError::Unauthorized => {
             Some(TimeDelta::seconds(60))
         }
-        ModelError::RateLimited { retry_after } => {
+        ModelError::RateLimited { retry_after } | ModelError::Overloaded { retry_after } => {
             let asked = retry_after.and_then(|after| TimeDelta::from_std(after).ok());
             Some(asked.unwrap_or(TimeDelta::seconds(15)).min(LONGEST))
         }
-        ModelError::Server { .. } => (failures > FORGIVEN).then_some(TimeDelta::seconds(15)),
+        ModelError::Server { .. } | ModelError::Network { .. } => {
+            (failures > FORGIVEN).then_some(TimeDelta::seconds(15))
+        }
         ModelError::ContextOverflow { .. }
         | ModelError::Refused { .. }
         | ModelError::NoTools { .. }
+        | ModelError::OverBudget { .. }
         | ModelError::Cancelled => None,
     }
 }

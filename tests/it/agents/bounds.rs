@@ -88,7 +88,7 @@ async fn a_run_that_takes_too_long_is_stopped_and_says_so() {
     let events = office.events(office.question("How long is leave?")).await;
     let Some(RunEvent::Failed { message, remedy }) = events.last() else { panic!("{events:?}") };
     assert!(message.contains("took longer") && remedy.is_some(), "{message}");
-    let RunEvent::Started { run, conversation } = events[0] else { panic!("{events:?}") };
+    let RunEvent::Started { run, conversation: Some(conversation) } = events[0] else { panic!("{events:?}") };
     let kept = office.agents.conversation(&office.tenant, office.user, conversation).await.unwrap().unwrap();
     assert_eq!(kept.messages[1].text, "Sixteen weeks");
     assert_eq!(office.actions(run).await, ["run.started", "model.called", "run.failed"]);

@@ -1,7 +1,7 @@
 //! Conversations: whose they are, what they keep, and what a follow-up question takes from them.
 
 use aegis::{
-    agents::{Ask, Author, RunEvent},
+    agents::{Ask, Author, RunEvent, Thread},
     support::{
         Kind,
         ids::{ConversationId, UserId},
@@ -12,9 +12,9 @@ use super::{LEAVE, NOTICE, Office};
 use crate::ollama_stand_in::{Model, Script};
 
 async fn asked(office: &Office, question: &str, conversation: Option<ConversationId>) -> ConversationId {
-    let events = office.events(Ask { conversation, ..office.question(question) }).await;
+    let events = office.events(Ask { thread: Thread::from(conversation), ..office.question(question) }).await;
     assert!(matches!(events.last(), Some(RunEvent::Finished(_))), "{events:?}");
-    let RunEvent::Started { conversation, .. } = events[0] else { panic!("{events:?}") };
+    let RunEvent::Started { conversation: Some(conversation), .. } = events[0] else { panic!("{events:?}") };
     office.db.clock.advance(chrono::Duration::minutes(1));
     conversation
 }
@@ -41,9 +41,9 @@ async fn a_conversation_keeps_questions_and_answers_and_belongs_to_its_person() 
     let stranger = UserId::generate();
     assert!(office.agents.conversations(&office.tenant, stranger).await.unwrap().is_empty());
     assert_eq!(office.agents.conversation(&office.tenant, stranger, conversation).await.unwrap(), None);
-    let ask = Ask { conversation: Some(conversation), user: Some(stranger), ..office.question("Tell me more.") };
+    let ask = Ask { thread: Thread::Of(conversation), user: Some(stranger), ..office.question("Tell me more.") };
     assert_eq!(office.agents.ask(&office.tenant, ask).await.err().unwrap().kind(), Kind::NotFound);
-    let ask = Ask { conversation: Some(conversation), user: None, ..office.question("Tell me more.") };
+    let ask = Ask { thread: Thread::Of(conversation), user: None, ..office.question("Tell me more.") };
     assert_eq!(office.agents.ask(&office.tenant, ask).await.err().unwrap().kind(), Kind::NotFound);
 }
 
@@ -85,7 +85,7 @@ async fn a_long_conversation_is_cut_from_its_beginning_and_the_log_says_so() {
     }
     office.ollama.script([Script::say("Sixteen weeks.")]);
     let mut ask = office.question("How long is leave?");
-    ask.conversation = conversation;
+    ask.thread = Thread::from(conversation);
     let events = office.events(ask).await;
     let RunEvent::Started { run, .. } = events[0] else { panic!("{events:?}") };
     let entries = office.audit(run).await;
@@ -102,7 +102,7 @@ async fn questions_that_are_none_are_refused() {
     assert_eq!(refused(office.question(" \0 ")).await, Kind::Invalid);
     assert_eq!(refused(office.question(&"x".repeat(8001))).await, Kind::TooLarge);
     assert_eq!(refused(Ask { agent: "zeus".to_owned(), ..office.question("Hello?") }).await, Kind::NotFound);
-    let unknown = Ask { conversation: Some(ConversationId::generate()), ..office.question("Hello?") };
+    let unknown = Ask { thread: Thread::Of(ConversationId::generate()), ..office.question("Hello?") };
     assert_eq!(refused(unknown).await, Kind::NotFound);
-    assert_eq!(office.agents.agents()[0].name, "Atlas");
+    assert_eq!(office.agents.agents(&office.tenant).await.unwrap()[0].name, "Atlas");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aegis::{
-    agents::{Conversation, MessageState, Run, RunEvent},
+    agents::{Conversation, MessageState, Run, RunEvent, Thread},
     support::{Kind, ids::UserId},
 };
 use futures::StreamExt;
@@ -29,7 +29,8 @@ async fn hanging(office: &Office) -> Run {
 /// Waits until the answer is stored.
 async fn stored(office: &Office, run: &Run) -> Conversation {
     for _ in 0..200 {
-        let found = office.agents.conversation(&office.tenant, office.user, run.conversation).await.unwrap().unwrap();
+        let found =
+            office.agents.conversation(&office.tenant, office.user, run.conversation.unwrap()).await.unwrap().unwrap();
         if found.messages.len() == 2 && office.actions(run.id).await.iter().any(|action| action == "run.stopped") {
             return found;
         }
@@ -87,7 +88,8 @@ async fn a_shutdown_stops_and_stores_all_runs_and_takes_no_more() {
     let office = Office::with(&[LEAVE]).await;
     let run = hanging(&office).await;
     office.agents.shutdown().await;
-    let kept = office.agents.conversation(&office.tenant, office.user, run.conversation).await.unwrap().unwrap();
+    let kept =
+        office.agents.conversation(&office.tenant, office.user, run.conversation.unwrap()).await.unwrap().unwrap();
     assert_eq!(kept.messages[1].state, MessageState::Stopped);
     assert!(kept.messages[1].problem.as_ref().is_some_and(|problem| problem.contains("shut down")));
     let refused = office.agents.ask(&office.tenant, office.question("And now?")).await.err().unwrap();
@@ -99,7 +101,7 @@ async fn a_conversation_has_one_answer_in_the_making() {
     let office = Office::with(&[LEAVE]).await;
     let run = hanging(&office).await;
     let mut second = office.question("And?");
-    second.conversation = Some(run.conversation);
+    second.thread = Thread::from(run.conversation);
     let refused = office.agents.ask(&office.tenant, second).await.err().unwrap();
     assert_eq!(refused.kind(), Kind::Conflict);
 }
@@ -112,7 +114,7 @@ async fn a_model_that_fails_in_the_middle_leaves_its_words_marked_as_failed() {
     let Some(RunEvent::Failed { message, remedy }) = events.last() else { panic!("{events:?}") };
     assert!(message.starts_with("ollama/llama3.2 failed in the middle of its answer"), "{message}");
     assert!(remedy.is_some());
-    let RunEvent::Started { run, conversation } = events[0] else { panic!("{events:?}") };
+    let RunEvent::Started { run, conversation: Some(conversation) } = events[0] else { panic!("{events:?}") };
     let kept = office.agents.conversation(&office.tenant, office.user, conversation).await.unwrap().unwrap();
     let partial = &kept.messages[1];
     assert_eq!(

@@ -148,8 +148,7 @@ impl Worker {
             }
             Step::Ask => {
                 let question = format!("Where hangs the key, {mark}?");
-                let ask =
-                    Ask { agent: "atlas".into(), question, conversation: None, actor: Actor::Operator, user: None };
+                let ask = Ask::new("atlas", question, Actor::Operator);
                 let mut run = app.agents.ask(&db, ask).await.map_err(told)?;
                 while let Some(event) = run.events.next().await {
                     own(mark, "an answer", &serde_json::to_string(&event).unwrap())?;

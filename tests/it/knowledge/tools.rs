@@ -27,7 +27,15 @@ async fn an_agent_searches_reads_on_and_gets_sources_to_cite() {
     let upload = Upload { file_name: "long.md".to_owned(), bytes: long.into_bytes(), by: Actor::Operator };
     let id = knowledge.add(&db, upload).await.unwrap().document.id;
     knowledge.ingest(&db, id).await.unwrap();
-    let context = ToolContext { db, run: RunId::generate(), agent: "atlas".to_owned() };
+    let context = ToolContext {
+        db,
+        run: RunId::generate(),
+        agent: "atlas".to_owned(),
+        user: None,
+        actor: Actor::Operator,
+        depth: 0,
+        idempotency_key: String::new(),
+    };
 
     let search = SearchTool::new(knowledge.clone());
     let found = search.call(&context, json!({ "query": "topic 63", "limit": 3 })).await.unwrap();

@@ -425,17 +425,11 @@ async fn things(app: &App, acme: &Tenant) -> Things {
     }
     app.secrets.set(&db, SECRET.parse().unwrap(), SecretText::new("seeds".to_owned()), By::operator()).await.unwrap();
     let passage = app.knowledge.passages(&db, document).await.unwrap()[0].id;
-    let ask = Ask {
-        agent: "atlas".to_owned(),
-        question: format!("When is the {MARK} fed?"),
-        conversation: None,
-        actor: Actor::Operator,
-        user: None,
-    };
+    let ask = Ask::new("atlas", format!("When is the {MARK} fed?"), Actor::Operator);
     let mut run = app.agents.ask(&db, ask).await.unwrap();
     while run.events.next().await.is_some() {}
     Things {
-        conversation: run.conversation.0,
+        conversation: run.conversation.unwrap().0,
         document: document.0,
         passage: passage.0,
         run: run.id,

@@ -192,8 +192,7 @@ async fn suspending_ends_answers_within_a_second_and_shuts_sessions_out_until_it
     assert_eq!(bo.get("/chat").await.status, 200);
     ollama.script([Script::say(&"Word after word comes slowly. ".repeat(400)).slowly(Duration::from_millis(30))]);
     let db = server.app.tenants.open(&server.beta).await.unwrap();
-    let question = "Tell me everything".to_owned();
-    let ask = Ask { agent: "atlas".into(), question, conversation: None, actor: Actor::Operator, user: None };
+    let ask = Ask::new("atlas", "Tell me everything", Actor::Operator);
     let mut run = server.app.agents.ask(&db, ask).await.unwrap();
     while let Some(event) = run.events.next().await {
         if matches!(event, RunEvent::Text { .. }) {
