@@ -12,6 +12,7 @@ pub mod readiness;
 mod residents;
 pub mod routes;
 mod shelf;
+mod staff;
 pub mod table;
 pub mod terminal;
 pub mod wiring;

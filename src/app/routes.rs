@@ -23,6 +23,7 @@ use crate::{
         theme::set_theme,
     },
     knowledge::http::{self as knowledge, KnowledgeState},
+    models::budget::http::{self as usage, UsageState},
     operator::{
         Operator,
         http::{self as operator, OperatorState},
@@ -56,7 +57,7 @@ fn table(state: WebState) -> Table<WebState> {
     use Access::{InPerson, Needs, Open, Operator, SignedIn};
     use Permission::{
         AuditRead, ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, MembersRead, SecretsManage,
-        SettingsManage,
+        SettingsManage, UsageRead,
     };
     Table::new(state)
         // Open to everybody
@@ -145,6 +146,12 @@ fn table(state: WebState) -> Table<WebState> {
         .delete("/api/knowledge/documents/{document}", Needs(KnowledgeWrite), knowledge::delete_document)
         .get("/api/knowledge/search", Needs(KnowledgeRead), knowledge::search_passages)
         .get("/api/knowledge/passages/{passage}", Needs(KnowledgeRead), knowledge::show_passage)
+        // Usage
+        .get("/usage", Needs(UsageRead), usage::show_usage)
+        .get("/usage.csv", Needs(UsageRead), usage::download_usage)
+        .post("/usage/budgets", Needs(SettingsManage), usage::set_budget_by_form)
+        .get("/api/usage", Needs(UsageRead), usage::show_usage_as_json)
+        .post("/api/budgets", Needs(SettingsManage), usage::set_budget)
         // Audit
         .get("/audit", Needs(AuditRead), runs::show_audit)
         .post("/audit/verify", Needs(AuditRead), runs::verify_by_form)
@@ -210,6 +217,12 @@ impl FromRef<WebState> for ChatState {
 impl FromRef<WebState> for RunsState {
     fn from_ref(state: &WebState) -> Self {
         Self { runs: state.app.runs.clone() }
+    }
+}
+
+impl FromRef<WebState> for UsageState {
+    fn from_ref(state: &WebState) -> Self {
+        Self { budgets: state.app.budgets.clone(), staff: Arc::new(state.app.agents.clone()) }
     }
 }
 

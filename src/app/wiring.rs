@@ -20,7 +20,7 @@ use crate::{
         jobs::{self as knowledge_jobs, IngestDocument, Ingester},
         tools::{KnowledgeRetriever, ReadTool, SearchTool},
     },
-    models::{self, Router, embedding::EmbeddingModel},
+    models::{self, Router, budget::Budgets, embedding::EmbeddingModel},
     postgres::Supervisor,
     runs::{self, Runs},
     secrets::Secrets,
@@ -50,6 +50,8 @@ pub struct App {
     pub agents: Agents,
     /// Chat models, in the order in which they are asked.
     pub router: Router,
+    /// What models may be spent on.
+    pub budgets: Budgets,
     /// The model that makes vectors.
     pub embedding: Arc<dyn EmbeddingModel>,
     /// The way out.
@@ -99,6 +101,7 @@ impl App {
         let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), doors, &config.accounts);
         let secrets = Secrets::new(keyring, tenants.clone(), clock.clone()).and_second_factors_of(accounts.clone());
         let embedding = models::embedding_from(&config, &egress).await?;
+        let budgets = Budgets::new(&config.budgets, clock.clone());
         let router = models::router_from(&config, &egress, clock.clone())?;
 
         let jobs = Arc::new(Jobs::new(&databases, jobs::Settings::default()).with_gate(tenants.clone()));
@@ -129,6 +132,7 @@ impl App {
             knowledge,
             agents,
             router,
+            budgets,
             embedding,
             runs,
             egress,

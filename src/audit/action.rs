@@ -120,6 +120,10 @@ catalogue! {
 
     RunReplayed "run.replayed" of "the run": "it was run again from what was recorded; whether it came out the same, and the first difference";
 
+    // ── Budgets (models) ──
+    BudgetChanged "budget.changed" of "the budget": "somebody set what may be spent in a month, or took the bound away; the bounds before and after";
+    BudgetNearlyUsed "budget.nearly_used" of "the budget": "so many percent of it were used up; told once a month";
+
     // ── The log itself (audit, runs) ──
     AuditVerified "audit.verified" of "nothing": "somebody had the whole log checked; how many entries, and whether the chain is whole";
     AuditExported "audit.exported" of "the run, or nothing": "somebody took a copy of the log, or of a run";

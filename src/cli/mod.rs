@@ -17,6 +17,7 @@ mod secret;
 mod serve;
 mod tenant;
 mod token;
+mod usage;
 mod user;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -72,6 +73,11 @@ enum Command {
     /// Verify, show, export and shorten audit logs; replay a run.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Show what models were used for in a month, and what that cost.
+    Usage(usage::Usage),
+    /// Bound what a tenant or an agent may spend in a month.
+    #[command(subcommand)]
+    Budget(usage::Budget),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -141,6 +147,8 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
             Command::Secret(command) => command.run(&client, output).await,
             Command::Key(command) => command.run(&client, &config, output).await,
             Command::Audit(command) => command.run(&client, output).await,
+            Command::Usage(command) => command.run(&client, output).await,
+            Command::Budget(command) => command.run(&client, output).await,
             Command::Egress(command) => command.run(&client, output).await,
             Command::Permissions(command) => command.list_routes(&client, output).await,
             Command::Config(_) | Command::Serve | Command::Doctor(_) => unreachable!("handled above"),

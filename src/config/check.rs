@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AllowedHost, Config, DatabaseMode, EmbeddingProvider, Oidc,
+    AllowedHost, Budgets, Config, DatabaseMode, EmbeddingProvider, Oidc,
     load::Given,
     oidc,
     problem::{Origin, Problem, meant},
@@ -132,6 +132,21 @@ impl Checks<'_> {
         };
         self.within("knowledge.passage_tokens", knowledge.passage_tokens, 32, most);
         self.within("knowledge.workers", knowledge.workers, 1, 32);
+        self.budgets(&config.budgets);
+    }
+
+    fn budgets(&mut self, budgets: &Budgets) {
+        let currency = &budgets.currency;
+        if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            let message = format!("\"{currency}\" is no currency");
+            self.refuse("budgets.currency", message, Some("write its three letters, as \"USD\" or \"EUR\""));
+        }
+        if !(0.0..=1e9).contains(&budgets.money_per_month) {
+            let message = format!("{} is no amount", budgets.money_per_month);
+            self.refuse("budgets.money_per_month", message, Some("write 0.0 for no bound"));
+        }
+        self.within("budgets.paid_tokens_per_month", budgets.paid_tokens_per_month, 0, 1_000_000_000_000);
+        self.within("budgets.warn_percent", budgets.warn_percent, 1, 100);
     }
 
     fn models(&mut self, config: &Config) {

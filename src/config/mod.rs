@@ -49,6 +49,8 @@ pub struct Config {
     pub embedding: Embedding,
     /// Chat models.
     pub models: Models,
+    /// What models may be spent on.
+    pub budgets: Budgets,
     /// The audit log.
     pub audit: Audit,
     /// What may be reached outside.
@@ -202,6 +204,20 @@ pub struct Models {
     pub ollama: Ollama,
     /// `[models.builtin]`
     pub builtin: Builtin,
+}
+
+/// `[budgets]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budgets {
+    /// What prices are in: `USD`.
+    pub currency: String,
+    /// What one organisation may spend in a month, unless the operator gives it another bound. 0: no bound.
+    pub money_per_month: f64,
+    /// Tokens of models that cost something which one organisation may use in a month. 0: no bound.
+    pub paid_tokens_per_month: u64,
+    /// When so many percent of a budget are used, the audit log and the page of usage say so.
+    pub warn_percent: u8,
 }
 
 /// `[models.ollama]`

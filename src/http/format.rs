@@ -56,6 +56,17 @@ pub fn size(bytes: i64) -> String {
     }
 }
 
+/// `12.50 USD`, `1,204.00 USD`, `0.0042 USD`: millionths of a currency, below a hundredth with more places.
+pub fn money(micros: i64, currency: &str) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    let micros = micros.unsigned_abs();
+    let (unit, places) = if micros == 0 || micros >= 10_000 { (10_000, 2) } else { (100, 4) };
+    let rounded = micros.div_ceil(unit);
+    let of_one = 1_000_000 / unit;
+    let whole = grouped(i64::try_from(rounded / of_one).unwrap_or(i64::MAX));
+    format!("{sign}{whole}.{:0places$} {currency}", rounded % of_one)
+}
+
 /// `240 ms`, `3.2 s`, `2 min 5 s`.
 pub fn duration(milliseconds: u64) -> String {
     match milliseconds {
@@ -94,6 +105,10 @@ mod tests {
             ["0 pages", "1 page", "1,234,567 pages"]
         );
         assert_eq!([size(999), size(17_600), size(3_449_999)], ["999 bytes", "18 kB", "3.4 MB"]);
+        assert_eq!(
+            [money(0, "USD"), money(1_204_500_000, "USD"), money(4_150, "EUR"), money(12_345, "USD"), money(-5, "USD")],
+            ["0.00 USD", "1,204.50 USD", "0.0042 EUR", "0.02 USD", "-0.0001 USD"]
+        );
         assert_eq!([duration(240), duration(3_250), duration(125_000)], ["240 ms", "3.2 s", "2 min 5 s"]);
     }
 }

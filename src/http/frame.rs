@@ -98,6 +98,8 @@ pub enum Section {
     Chat,
     /// Documents.
     Knowledge,
+    /// What models were used for, and what that cost.
+    Usage,
     /// The audit log.
     Audit,
     /// Who belongs to the organisation.
@@ -112,14 +114,15 @@ pub enum Section {
 
 impl Section {
     /// The sections of the rail, in its order.
-    pub const RAIL: [Self; 6] =
-        [Self::Chat, Self::Knowledge, Self::Audit, Self::Members, Self::Settings, Self::Tenants];
+    pub const RAIL: [Self; 7] =
+        [Self::Chat, Self::Knowledge, Self::Usage, Self::Audit, Self::Members, Self::Settings, Self::Tenants];
 
     /// The page that it begins with.
     pub fn path(self) -> &'static str {
         match self {
             Self::Chat => "/chat",
             Self::Knowledge => "/knowledge",
+            Self::Usage => "/usage",
             Self::Audit => "/audit",
             Self::Members => "/members",
             Self::Settings => "/settings",
@@ -133,6 +136,7 @@ impl Section {
         match self {
             Self::Chat => "Chat",
             Self::Knowledge => "Knowledge",
+            Self::Usage => "Usage",
             Self::Audit => "Audit",
             Self::Members => "Members",
             Self::Settings => "Settings",
@@ -146,6 +150,7 @@ impl Section {
         match self {
             Self::Chat => "message-square",
             Self::Knowledge => "library-big",
+            Self::Usage => "chart-column",
             Self::Audit => "scroll-text",
             Self::Members => "users",
             Self::Settings => "settings",

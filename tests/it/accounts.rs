@@ -1,6 +1,6 @@
 //! Signing in and out, setting up, and who may reach what.
 
-mod house;
+pub mod house;
 mod members;
 mod pages;
 mod resets;

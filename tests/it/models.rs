@@ -1,5 +1,6 @@
 //! Models: Ollama over its stand-in, the router, the built-in embedding, the built-in engine.
 
+mod budget;
 mod embedding;
 mod gguf;
 mod ollama;

@@ -75,6 +75,7 @@ impl SignedIn {
             Section::Chat => self.may(Permission::ChatRead),
             Section::Members => self.may(Permission::MembersRead),
             Section::Knowledge => self.may(Permission::KnowledgeRead),
+            Section::Usage => self.may(Permission::UsageRead),
             Section::Audit => self.may(Permission::AuditRead),
             Section::Settings => self.may(Permission::SecretsManage),
             Section::Tenants => self.is_operator(),

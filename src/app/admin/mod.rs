@@ -9,6 +9,7 @@ mod people;
 mod secrets;
 mod tenants;
 mod tokens;
+mod usage;
 
 use axum::{
     Json, Router,
@@ -63,6 +64,8 @@ pub fn router(app: App) -> Router {
         .route("/tenants/{slug}/secrets", get(secrets::list_secrets).post(secrets::set_secret))
         .route("/tenants/{slug}/secrets/{name}", delete(secrets::delete_secret))
         .route("/tenants/{slug}/key/rotate", post(secrets::rotate_tenant_key))
+        .route("/tenants/{slug}/usage", get(usage::show_usage))
+        .route("/tenants/{slug}/budget", post(usage::set_budget))
         .route("/key", get(secrets::show_key))
         .route("/key/rotate", post(secrets::rotate_appliance_key))
         .route("/key/protect", post(secrets::protect_key))
