@@ -8,6 +8,7 @@ use crate::db::{Databases, LogOwner, TenantDb, Witness};
 #[derive(Debug, Clone)]
 pub struct Log(Of);
 
+/// Whose log it is.
 #[derive(Debug, Clone)]
 pub(super) enum Of {
     Tenant(TenantDb),
@@ -28,10 +29,12 @@ impl Log {
         }
     }
 
+    /// Whose log it is.
     pub(super) fn of(&self) -> &Of {
         &self.0
     }
 
+    /// Whose log it is, as heads and checkpoints name it.
     pub(super) fn owner(&self) -> LogOwner {
         match &self.0 {
             Of::Tenant(db) => LogOwner::Tenant(db.tenant().clone()),
@@ -39,6 +42,7 @@ impl Log {
         }
     }
 
+    /// Who keeps the head outside the database, if somebody does.
     pub(super) fn witness(&self) -> Option<&Arc<dyn Witness>> {
         match &self.0 {
             Of::Tenant(db) => db.witness(),

@@ -49,10 +49,12 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A setting that cannot be used, and where it was given.
     pub(super) fn new(origin: Origin, key: &str, message: impl Into<String>) -> Self {
         Self { origin, key: key.to_owned(), message: message.into(), suggestion: None }
     }
 
+    /// What to write instead.
     pub(super) fn suggest(mut self, suggestion: impl Into<Option<String>>) -> Self {
         self.suggestion = suggestion.into();
         self

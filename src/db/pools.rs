@@ -58,6 +58,7 @@ enum Attempt {
 }
 
 impl TenantPools {
+    /// So many tenants' pools at once, each of so many connections.
     pub(super) fn new(limit: u32, connections: u32) -> Self {
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
         Self { limit, connections, open: Mutex::default(), freed: Arc::default() }

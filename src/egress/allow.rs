@@ -121,10 +121,12 @@ pub(super) struct AllowList {
 }
 
 impl AllowList {
+    /// The configured hosts, and those of what is switched on.
     pub(super) fn new(hosts: &[String], granted: Vec<Grant>) -> Result<Self> {
         Ok(Self { granted, hosts: hosts.iter().map(|entry| entry.parse()).collect::<Result<_>>()? })
     }
 
+    /// What is allowed, and by which setting.
     pub(super) fn entries(&self) -> Vec<Allowed> {
         let granted = self.granted.iter().map(|grant| Allowed {
             address: origin(&grant.url),

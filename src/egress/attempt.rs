@@ -97,6 +97,7 @@ pub trait Journal: Send + Sync {
 }
 
 impl Attempt {
+    /// A request that is about to be made, in the name of whoever [`super::on_behalf_of`] says.
     pub(super) fn begin(purpose: &'static str, url: &Url) -> Self {
         Self {
             caller: CALLER.try_with(Clone::clone).ok(),

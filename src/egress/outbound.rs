@@ -18,6 +18,7 @@ pub struct Outbound {
 }
 
 impl Outbound {
+    /// One request's way out; the attempt is told to the journal when it is over.
     pub(super) fn new(attempt: Attempt, journal: Option<Arc<dyn Journal>>, client: Client) -> Self {
         Self { attempt, journal, client }
     }

@@ -39,6 +39,7 @@ impl Surroundings {
         Self { lookup, public: Arc::new(public.into_iter().collect()) }
     }
 
+    /// Whether a test has said that this address is to count as the internet.
     pub(super) fn is_public(&self, address: IpAddr) -> bool {
         self.public.contains(&address)
     }

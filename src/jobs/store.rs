@@ -94,6 +94,7 @@ pub(super) async fn prune(pool: &PgPool) -> Result<()> {
     Ok(())
 }
 
+/// How many jobs of each queue are not done, for the tests' last look.
 pub(super) async fn unfinished(pool: &PgPool) -> Result<Vec<(String, i64)>> {
     let counts = sqlx::query_as(
         "SELECT job_type, count(*) FROM apalis.jobs

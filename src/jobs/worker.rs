@@ -36,6 +36,7 @@ const PARKED_FOR: Duration = Duration::from_hours(1);
 /// The wait before a worker that lost its database is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
+/// Takes jobs of one kind off the queue and hands them to their handler.
 pub(super) struct Worker<J, H> {
     pub(super) pool: PgPool,
     pub(super) settings: Settings,

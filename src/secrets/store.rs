@@ -43,10 +43,12 @@ impl TryFrom<Row> for Secret {
     }
 }
 
+/// A transaction in the tenant's schema.
 pub(super) async fn begin(db: &TenantDb) -> Result<Transaction<'static, Postgres>> {
     Ok(db.pool().begin().await?)
 }
 
+/// Makes what was written hold.
 pub(super) async fn commit(transaction: Transaction<'static, Postgres>) -> Result<()> {
     Ok(transaction.commit().await?)
 }
@@ -63,6 +65,7 @@ pub(super) async fn key_to_replace(transaction: &mut PgConnection) -> Result<Opt
     Ok(row.fetch_optional(transaction).await?)
 }
 
+/// The key as it is now; whoever writes takes it by [`key_in_use`].
 pub(super) async fn key(db: &TenantDb) -> Result<Option<KeyRow>> {
     let row = sqlx::query_as("SELECT recipient, sealed, sealed_to, made_at FROM secret_key");
     Ok(row.fetch_optional(db.pool()).await?)
@@ -82,6 +85,7 @@ pub(super) async fn insert_key(db: &TenantDb, key: &KeyRow) -> Result<()> {
     Ok(())
 }
 
+/// Puts the new key in the place of the old one.
 pub(super) async fn replace_key(transaction: &mut PgConnection, key: &KeyRow) -> Result<()> {
     let changed = sqlx::query("UPDATE secret_key SET recipient = $1, sealed = $2, sealed_to = $3, made_at = $4")
         .bind(&key.recipient)
@@ -117,6 +121,7 @@ pub(super) async fn count_others(transaction: &mut PgConnection, name: &SecretNa
     Ok(count.bind(name.as_str()).fetch_one(transaction).await?)
 }
 
+/// All secrets by name, without their values.
 pub(super) async fn list(db: &TenantDb) -> Result<Vec<Secret>> {
     let rows: Vec<Row> = sqlx::query_as("SELECT name, set_at, set_by, last_used_at FROM secrets ORDER BY name")
         .fetch_all(db.pool())
@@ -138,6 +143,7 @@ pub(super) async fn all(transaction: &mut PgConnection) -> Result<Vec<(String, V
     Ok(sqlx::query_as("SELECT name, sealed FROM secrets ORDER BY name FOR UPDATE").fetch_all(transaction).await?)
 }
 
+/// The same secret, encrypted to another key.
 pub(super) async fn replace_value(transaction: &mut PgConnection, name: &str, sealed: &[u8]) -> Result<()> {
     sqlx::query("UPDATE secrets SET sealed = $2 WHERE name = $1").bind(name).bind(sealed).execute(transaction).await?;
     Ok(())

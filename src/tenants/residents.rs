@@ -55,14 +55,17 @@ pub(super) struct Residents {
 }
 
 impl Residents {
+    /// Nobody lives off tenants yet.
     pub(super) fn new() -> Self {
         Self { all: RwLock::default(), changes: broadcast::channel(CHANGES).0, away: Mutex::default() }
     }
 
+    /// Somebody who must be told when a tenant goes out of service.
     pub(super) fn add(&self, resident: Arc<dyn Resident>) {
         self.all.write().unwrap_or_else(PoisonError::into_inner).push(resident);
     }
 
+    /// What happens to tenants from now on.
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
     }

@@ -60,6 +60,7 @@ pub(super) enum Write {
     Replace,
 }
 
+/// What stands in the key file: keys, or keys under a passphrase.
 pub(super) fn read(path: &Path) -> Result<Found> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -78,6 +79,7 @@ pub(super) fn read(path: &Path) -> Result<Found> {
     parse(&text).map(Found::Readable).ok_or_else(|| no_keys(path))
 }
 
+/// Opens a file that is under a passphrase.
 pub(super) fn unlock(path: &Path, locked: &[u8], passphrase: &Passphrase) -> Result<Keys> {
     let text = passphrase.unlock(locked).map_err(|_| no_keys(path))?.ok_or_else(|| {
         Error::invalid(format!("the passphrase does not open {}", path.display()))

@@ -48,6 +48,7 @@ impl Passphrase {
         Self::chosen(self.0.reveal().to_owned()).map(drop)
     }
 
+    /// Encrypts under the passphrase, by age's scrypt recipient.
     pub(super) fn lock(&self, text: &SecretText) -> Result<Vec<u8>> {
         let mut recipient = scrypt::Recipient::new(self.0.reveal().to_owned().into());
         recipient.set_work_factor(COST);

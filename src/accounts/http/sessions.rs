@@ -55,6 +55,7 @@ pub(super) struct Moment {
 }
 
 impl Moment {
+    /// A moment, told from now.
     pub(super) fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> Self {
         Self { told: format::ago(now, then), at: format::machine(then) }
     }

@@ -117,6 +117,7 @@ pub(super) struct Claims {
 }
 
 impl Provider {
+    /// A provider as it is configured. Nothing is asked of it yet.
     pub(super) fn new(
         name: &str,
         settings: &config::Oidc,
@@ -168,14 +169,17 @@ impl Provider {
         })
     }
 
+    /// What stands in addresses for it: `google`.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
+    /// What its button says after "Continue with".
     pub(super) fn label(&self) -> &str {
         &self.label
     }
 
+    /// The issuer, exactly as it names itself: half of everybody's identity there.
     pub(super) fn issuer(&self) -> &str {
         self.issuer.as_str()
     }

@@ -33,6 +33,7 @@ async fn find_log(app: &App, name: &str) -> Result<(Log, Option<Tenant>)> {
     }
 }
 
+/// `GET /audit/logs/{log}/verify`
 pub(super) async fn verify_log(State(app): State<App>, Path(log): Path<String>) -> Answer {
     let found = audit::verify(find_log(&app, &log).await?.0).await?;
     Ok(Json(described(&log, &found)?))
@@ -56,6 +57,7 @@ fn described(log: &str, found: &Verification) -> Result<Value> {
     Ok(described)
 }
 
+/// `GET /audit/logs/{log}/entries`
 pub(super) async fn list_entries(
     State(app): State<App>,
     Path(log): Path<String>,
@@ -92,11 +94,13 @@ fn who(entry: &Entry, people: &[(crate::support::ids::UserId, String)]) -> Strin
     }
 }
 
+/// Of one run only.
 #[derive(Deserialize)]
 pub(super) struct OfRun {
     run: Option<RunId>,
 }
 
+/// `GET /audit/logs/{log}/export`
 pub(super) async fn export_log(
     State(app): State<App>,
     Path(log): Path<String>,
@@ -111,11 +115,13 @@ pub(super) async fn export_log(
     Ok(body.into_response())
 }
 
+/// Up to when a log is shortened.
 #[derive(Deserialize)]
 pub(super) struct Prune {
     before: String,
 }
 
+/// `POST /audit/logs/{log}/prune`
 pub(super) async fn prune_log(State(app): State<App>, Path(log): Path<String>, Json(prune): Json<Prune>) -> Answer {
     let (log, _) = find_log(&app, &log).await?;
     let before = search::moment(&prune.before, false)?;
@@ -126,22 +132,26 @@ pub(super) async fn prune_log(State(app): State<App>, Path(log): Path<String>, J
     Ok(Json(json!({ "removed": pruned.as_ref().map_or(0, |pruned| pruned.removed), "checkpoint": pruned })))
 }
 
+/// Whose log.
 #[derive(Deserialize)]
 pub(super) struct OfTenant {
     tenant: Option<String>,
 }
 
+/// `GET /audit/runs/{run}`
 pub(super) async fn show_run(State(app): State<App>, Path(run): Path<RunId>, Query(of): Query<OfTenant>) -> Answer {
     let (_, entries) = find_run(&app, run, of.tenant.as_deref()).await?;
     Ok(Json(serde_json::to_value(&entries).map_err(Error::internal)?))
 }
 
+/// How a run is gone through again.
 #[derive(Deserialize)]
 pub(super) struct Replay {
     tenant: Option<String>,
     recorded: bool,
 }
 
+/// `POST /audit/runs/{run}/replay`
 pub(super) async fn replay_run(State(app): State<App>, Path(run): Path<RunId>, Json(replay): Json<Replay>) -> Answer {
     let (tenant, _) = find_run(&app, run, replay.tenant.as_deref()).await?;
     let db = app.tenants.open(&tenant).await?;

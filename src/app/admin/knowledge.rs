@@ -20,17 +20,20 @@ use crate::{
     support::{Error, Result, ids::DocumentId},
 };
 
+/// `GET /tenants/{slug}/knowledge/documents`
 pub(super) async fn list_documents(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let db = open(&app, &slug).await?;
     let documents = app.knowledge.list(&db).await?;
     Ok(Json(documents.iter().map(document_json).collect()))
 }
 
+/// What the uploaded file is called.
 #[derive(Deserialize)]
 pub(super) struct FileName {
     name: String,
 }
 
+/// `POST /tenants/{slug}/knowledge/documents`
 pub(super) async fn add_document(
     State(app): State<App>,
     Path(slug): Path<String>,
@@ -43,11 +46,13 @@ pub(super) async fn add_document(
     Ok(Json(json!({ "document": document_json(&added.document), "already_there": added.already_there })))
 }
 
+/// `GET /tenants/{slug}/knowledge/documents/{id}`
 pub(super) async fn show_document(State(app): State<App>, Path((slug, id)): Path<(String, DocumentId)>) -> Answer {
     let db = open(&app, &slug).await?;
     Ok(Json(document_json(&find_document(&app, &db, id).await?)))
 }
 
+/// `DELETE /tenants/{slug}/knowledge/documents/{id}`
 pub(super) async fn remove_document(State(app): State<App>, Path((slug, id)): Path<(String, DocumentId)>) -> Answer {
     let db = open(&app, &slug).await?;
     let document = find_document(&app, &db, id).await?;
@@ -68,12 +73,14 @@ fn document_json(document: &Document) -> Value {
     })
 }
 
+/// What is searched for, and how many passages are wanted.
 #[derive(Deserialize)]
 pub(super) struct Search {
     q: String,
     limit: usize,
 }
 
+/// `GET /tenants/{slug}/knowledge/search`
 pub(super) async fn search(State(app): State<App>, Path(slug): Path<String>, Query(search): Query<Search>) -> Answer {
     let db = open(&app, &slug).await?;
     let hits = app.knowledge.search(&db, &search.q, search.limit).await?;
@@ -88,6 +95,7 @@ pub(super) async fn search(State(app): State<App>, Path(slug): Path<String>, Que
     ))
 }
 
+/// A question to an agent.
 #[derive(Deserialize)]
 pub(super) struct Question {
     agent: String,

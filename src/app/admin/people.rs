@@ -14,6 +14,7 @@ use crate::{
     support::{Error, Result},
 };
 
+/// A person who gets an account.
 #[derive(Deserialize)]
 pub(super) struct NewUser {
     email: String,
@@ -23,6 +24,7 @@ pub(super) struct NewUser {
     password: String,
 }
 
+/// `POST /users`
 pub(super) async fn create_user(State(app): State<App>, Json(new): Json<NewUser>) -> Answer {
     let email: EmailAddress = new.email.parse()?;
     let password = Password::chosen(&new.password)?;
@@ -34,11 +36,13 @@ pub(super) async fn create_user(State(app): State<App>, Json(new): Json<NewUser>
     })))
 }
 
+/// Whose people; everybody's unless told.
 #[derive(Deserialize)]
 pub(super) struct OfTenant {
     tenant: Option<String>,
 }
 
+/// `GET /users`
 pub(super) async fn list_people(State(app): State<App>, Query(of): Query<OfTenant>) -> Answer {
     let tenant = match of.tenant {
         Some(slug) => Some(find_tenant(&app, &slug).await?),
@@ -48,10 +52,12 @@ pub(super) async fn list_people(State(app): State<App>, Query(of): Query<OfTenan
     Ok(Json(serde_json::to_value(people).map_err(Error::internal)?))
 }
 
+/// `GET /users/{email}`
 pub(super) async fn show_person(State(app): State<App>, Path(email): Path<String>) -> Answer {
     answer(app.accounts.person(&email.parse()?).await)
 }
 
+/// Who is invited where, and as what.
 #[derive(Deserialize)]
 pub(super) struct Invite {
     email: String,
@@ -59,6 +65,7 @@ pub(super) struct Invite {
     role: Role,
 }
 
+/// `POST /invitations`
 pub(super) async fn invite(State(app): State<App>, Json(invite): Json<Invite>) -> Answer {
     let tenant = find_tenant(&app, &invite.tenant).await?;
     let (invitation, token) = app.accounts.invite(By::Operator, &tenant, &invite.email.parse()?, invite.role).await?;
@@ -68,6 +75,7 @@ pub(super) async fn invite(State(app): State<App>, Json(invite): Json<Invite>) -
     })))
 }
 
+/// `POST /users/{email}/reset`
 pub(super) async fn reset(State(app): State<App>, Path(email): Path<String>) -> Answer {
     let reset = app.accounts.make_reset(&email.parse()?).await?;
     Ok(Json(json!({
@@ -76,11 +84,13 @@ pub(super) async fn reset(State(app): State<App>, Path(email): Path<String>) -> 
     })))
 }
 
+/// On or off.
 #[derive(Deserialize)]
 pub(super) struct Switch {
     on: bool,
 }
 
+/// `POST /users/{email}/operator`
 pub(super) async fn set_operator(
     State(app): State<App>,
     Path(email): Path<String>,
@@ -89,12 +99,14 @@ pub(super) async fn set_operator(
     answer(app.accounts.set_operator(&email.parse()?, switch.on).await)
 }
 
+/// `DELETE /users/{email}/second-factor`
 pub(super) async fn remove_second_factor(State(app): State<App>, Path(email): Path<String>) -> Answer {
     let email: EmailAddress = email.parse()?;
     let removed = app.accounts.reset_second_factor(&email, Actor::Operator).await?;
     Ok(Json(json!({ "email": email, "removed": removed })))
 }
 
+/// `POST /users/{email}/suspended`
 pub(super) async fn set_suspended(
     State(app): State<App>,
     Path(email): Path<String>,
@@ -103,6 +115,7 @@ pub(super) async fn set_suspended(
     answer(app.accounts.suspend_person(&email.parse()?, switch.on).await)
 }
 
+/// `DELETE /users/{email}`
 pub(super) async fn remove_person(
     State(app): State<App>,
     Path(email): Path<String>,

@@ -16,23 +16,27 @@ use crate::{
     vault::{Passphrase, SecretText, keyring::Protection},
 };
 
+/// `GET /tenants/{slug}/secrets`
 pub(super) async fn list_secrets(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let db = open(&app, &slug).await?;
     told(&app.secrets.list(&db).await?)
 }
 
+/// A secret to be set. Not `Debug`: it holds the value.
 #[derive(Deserialize)]
 pub(super) struct NewSecret {
     name: String,
     value: String,
 }
 
+/// `POST /tenants/{slug}/secrets`
 pub(super) async fn set_secret(State(app): State<App>, Path(slug): Path<String>, Json(new): Json<NewSecret>) -> Answer {
     let db = open(&app, &slug).await?;
     let name: SecretName = new.name.parse()?;
     told(&app.secrets.set(&db, name, SecretText::new(new.value), By::operator()).await?)
 }
 
+/// `DELETE /tenants/{slug}/secrets/{name}`
 pub(super) async fn delete_secret(State(app): State<App>, Path((slug, name)): Path<(String, String)>) -> Answer {
     let db = open(&app, &slug).await?;
     let name: SecretName = name.parse()?;
@@ -40,11 +44,13 @@ pub(super) async fn delete_secret(State(app): State<App>, Path((slug, name)): Pa
     Ok(Json(json!({ "name": name })))
 }
 
+/// `POST /tenants/{slug}/key/rotate`
 pub(super) async fn rotate_tenant_key(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let db = open(&app, &slug).await?;
     told(&app.secrets.rotate_tenant(&db, Actor::Operator).await?)
 }
 
+/// `GET /key`
 pub(super) async fn show_key(State(app): State<App>) -> Answer {
     told(&app.secrets.key_status().await?)
 }
@@ -62,6 +68,7 @@ pub(super) struct Protect {
     passphrase: Option<String>,
 }
 
+/// `POST /key/protect`
 pub(super) async fn protect_key(State(app): State<App>, Json(protect): Json<Protect>) -> Answer {
     let configured = app.config.vault.passphrase.as_ref();
     let passphrase = match (protect.passphrase, configured) {
@@ -80,6 +87,7 @@ pub(super) async fn protect_key(State(app): State<App>, Json(protect): Json<Prot
     Ok(protected(protection, as_configured))
 }
 
+/// `POST /key/unprotect`
 pub(super) async fn unprotect_key(State(app): State<App>) -> Answer {
     Ok(protected(app.secrets.protect(None).await?, app.config.vault.passphrase.is_none()))
 }

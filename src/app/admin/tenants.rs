@@ -23,6 +23,7 @@ const DEEDS: usize = 50;
 /// The table whose rows `aegis tenant show` counts.
 const DOCUMENTS: &str = "documents";
 
+/// `GET /tenants`
 pub(super) async fn list_tenants(State(app): State<App>) -> Answer {
     let (mut all, mut after) = (Vec::new(), String::new());
     loop {
@@ -34,18 +35,21 @@ pub(super) async fn list_tenants(State(app): State<App>) -> Answer {
     Ok(Json(all.into()))
 }
 
+/// A tenant to be created.
 #[derive(Deserialize)]
 pub(super) struct NewTenant {
     slug: String,
     name: String,
 }
 
+/// `POST /tenants`
 pub(super) async fn create_tenant(State(app): State<App>, Json(new): Json<NewTenant>) -> Answer {
     let slug: Slug = new.slug.parse()?;
     let tenant = app.tenants.create_by(&slug, &new.name, &Actor::Operator).await?;
     Ok(Json(record_json(&app.tenants.record(&tenant.id).await?)))
 }
 
+/// `GET /tenants/{slug}`
 pub(super) async fn show_tenant(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let record = find(&app, &slug).await?;
     let id = &record.tenant.id;
@@ -61,12 +65,14 @@ pub(super) async fn show_tenant(State(app): State<App>, Path(slug): Path<String>
     Ok(Json(shown))
 }
 
+/// What a tenant is called from now on.
 #[derive(Deserialize)]
 pub(super) struct NewNames {
     name: Option<String>,
     slug: Option<String>,
 }
 
+/// `POST /tenants/{slug}/rename`
 pub(super) async fn rename_tenant(
     State(app): State<App>,
     Path(slug): Path<String>,
@@ -77,11 +83,13 @@ pub(super) async fn rename_tenant(
     Ok(Json(record_json(&app.tenants.rename(&id, renaming, &Actor::Operator).await?)))
 }
 
+/// Why a tenant is suspended.
 #[derive(Deserialize)]
 pub(super) struct Reason {
     reason: String,
 }
 
+/// `POST /tenants/{slug}/suspend`
 pub(super) async fn suspend_tenant(
     State(app): State<App>,
     Path(slug): Path<String>,
@@ -91,11 +99,13 @@ pub(super) async fn suspend_tenant(
     Ok(Json(record_json(&app.tenants.suspend(&id, &why.reason, &Actor::Operator).await?)))
 }
 
+/// `POST /tenants/{slug}/resume`
 pub(super) async fn resume_tenant(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let id = find(&app, &slug).await?.tenant.id;
     Ok(Json(record_json(&app.tenants.resume(&id, &Actor::Operator).await?)))
 }
 
+/// How a tenant is deleted.
 #[derive(Deserialize)]
 pub(super) struct Deletion {
     confirm: String,
@@ -103,6 +113,7 @@ pub(super) struct Deletion {
     now: bool,
 }
 
+/// `DELETE /tenants/{slug}`
 pub(super) async fn delete_tenant(
     State(app): State<App>,
     Path(slug): Path<String>,
@@ -114,6 +125,7 @@ pub(super) async fn delete_tenant(
     Ok(Json(left.as_ref().map_or_else(|| json!({ "slug": record.tenant.slug, "name": record.tenant.name, "id": id, "state": "gone", "created_at": record.tenant.created_at, "members": 0 }), record_json)))
 }
 
+/// `POST /tenants/{slug}/undelete`
 pub(super) async fn undelete_tenant(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let id = find(&app, &slug).await?.tenant.id;
     Ok(Json(record_json(&app.tenants.undelete(&id, &Actor::Operator).await?)))

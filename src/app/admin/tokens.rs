@@ -17,6 +17,7 @@ use crate::{
     support::{Result, ids::ApiTokenId},
 };
 
+/// An API token to be made.
 #[derive(Deserialize)]
 pub(super) struct NewTokenBody {
     user: EmailAddress,
@@ -25,12 +26,14 @@ pub(super) struct NewTokenBody {
     days: Option<u16>,
 }
 
+/// `GET /tenants/{slug}/tokens`
 pub(super) async fn list_tokens(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let tenant = find_tenant(&app, &slug).await?;
     let tokens = app.accounts.tokens(&tenant, None).await?;
     Ok(Json(tokens.iter().map(token_json).collect()))
 }
 
+/// `POST /tenants/{slug}/tokens`
 pub(super) async fn create_token(
     State(app): State<App>,
     Path(slug): Path<String>,
@@ -46,6 +49,7 @@ pub(super) async fn create_token(
     Ok(Json(token))
 }
 
+/// `DELETE /tenants/{slug}/tokens/{id}`
 pub(super) async fn revoke_token(State(app): State<App>, Path((slug, id)): Path<(String, ApiTokenId)>) -> Answer {
     let tenant = find_tenant(&app, &slug).await?;
     let revoked = app.accounts.revoke_token(&tenant, None, id, Actor::Operator).await?;

@@ -12,11 +12,13 @@ use crate::{
     models::budget::{Limit, MonthUsage, Scope},
 };
 
+/// Which month; the one in which we are unless told.
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     month: Option<String>,
 }
 
+/// `GET /tenants/{slug}/usage`
 pub(super) async fn show_usage(
     State(app): State<App>,
     Path(slug): Path<String>,
@@ -27,6 +29,7 @@ pub(super) async fn show_usage(
     Ok(Json(app.budgets.usage(&db, month).await?))
 }
 
+/// A bound to be set; none takes it away.
 #[derive(Deserialize)]
 pub(super) struct NewBudget {
     agent: Option<String>,

@@ -38,6 +38,7 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// What the child is to do, and within which limits.
     pub(super) fn new(file_name: &str, attempt: Attempt, limits: Limits) -> Self {
         Self {
             file_name: file_name.to_owned(),
@@ -48,6 +49,7 @@ impl Header {
         }
     }
 
+    /// The order as the child reads it: one line of JSON.
     pub(super) fn line(&self) -> Result<Vec<u8>, Error> {
         let mut line = serde_json::to_vec(self).map_err(Error::internal)?;
         line.push(b'\n');

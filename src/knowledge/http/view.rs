@@ -67,6 +67,7 @@ pub(super) fn is_busy(document: &Document) -> bool {
     !document.status.is_final()
 }
 
+/// A document as a row.
 pub(super) fn document(document: Document, now: DateTime<Utc>) -> DocumentView {
     let (done, total) = document.progress;
     let (state, state_class) = match document.status {
@@ -116,11 +117,13 @@ pub(super) fn count(documents: &[Document]) -> String {
     format!("{}, {}", format::count(number, "document"), format::count(passages, "passage"))
 }
 
+/// A passage as the document's page shows it.
 pub(super) fn passage(passage: Passage, media_type: &str) -> PassageView {
     let html = (media_type == "text/markdown").then(|| markdown::render(without_headings(&passage.text)));
     PassageView { id: passage.id, locator: passage.locator, text: passage.text, html }
 }
 
+/// A passage that was found, with the words of the query marked.
 pub(super) fn hit(hit: Hit, query: &str) -> HitView {
     HitView {
         document_id: hit.passage.document.to_string(),

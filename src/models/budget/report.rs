@@ -159,6 +159,7 @@ pub struct Named {
     pub counted: Counted,
 }
 
+/// Adds up a month's days, and puts its counters beside the bounds.
 pub(super) fn report(
     month: Month,
     currency: &str,

@@ -228,6 +228,7 @@ pub(super) struct MonthRow {
     pub(super) reserved_micros: i64,
 }
 
+/// The month's counters, the organisation's first.
 pub(super) async fn month(db: &TenantDb, month: NaiveDate) -> Result<Vec<MonthRow>> {
     let rows = sqlx::query_as(
         "SELECT agent, tokens, micros, reserved_tokens, reserved_micros FROM usage_months WHERE month = $1 ORDER BY agent",

@@ -53,11 +53,13 @@ struct Lost {
 }
 
 impl Engine {
+    /// An engine for one model. The child is started by the first question.
     pub(super) fn new(program: PathBuf, arguments: Vec<OsString>, model: String, unload: Duration) -> Self {
         let process = Mutex::new(None);
         Self { program, arguments, model, unload, process, process_id: AtomicU32::new(0), requests: AtomicU64::new(0) }
     }
 
+    /// The child's process, while there is one.
     pub(super) fn process_id(&self) -> Option<u32> {
         Some(self.process_id.load(Ordering::SeqCst)).filter(|&id| id != 0)
     }

@@ -29,6 +29,7 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Reads the header and leaves the weights alone.
     pub(super) fn read(file: &Path) -> io::Result<Self> {
         Self::parse(BufReader::new(File::open(file)?))
     }

@@ -19,6 +19,7 @@ pub(super) struct Network {
 }
 
 impl Network {
+    /// Reads the network out of this binary.
     pub(super) fn load() -> Result<Self, super::Failure> {
         let model = Model::load_static_slice(NETWORK)?;
         Ok(Self {

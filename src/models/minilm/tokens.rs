@@ -51,6 +51,7 @@ impl Tokens {
         Ok(tokens.into_iter().map(u32::cast_signed).collect())
     }
 
+    /// Gives the memory back; the next text reads the vocabulary again.
     pub(super) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -52,14 +52,17 @@ struct Job {
 }
 
 impl Worker {
+    /// A worker that loads the network with the first text, and forgets it after `idle`.
     pub(super) fn new(tokens: Arc<Tokens>, idle: Duration) -> Self {
         Self { shared: Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), tokens, idle }) }
     }
 
+    /// Whether the network is in memory.
     pub(super) fn is_loaded(&self) -> bool {
         self.shared.state().loaded
     }
 
+    /// One vector for each text, in their order. What is urgent goes first.
     pub(super) async fn embed(&self, texts: Vec<String>, urgency: Urgency) -> Vectors {
         let (reply, answer) = oneshot::channel();
         self.push(Job { texts, reply }, urgency)?;

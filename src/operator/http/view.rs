@@ -14,6 +14,7 @@ pub(super) struct Moment {
     pub(super) at: String,
 }
 
+/// A tenant as the operator's pages show it.
 pub(super) struct TenantView {
     pub(super) id: String,
     pub(super) slug: String,
@@ -32,6 +33,7 @@ pub(super) struct TenantView {
     pub(super) lost: String,
 }
 
+/// Something that was done to a tenant.
 pub(super) struct DeedView {
     pub(super) when: Moment,
     pub(super) actor: String,
@@ -45,6 +47,7 @@ impl Moment {
 }
 
 impl TenantView {
+    /// A tenant as it is now.
     pub(super) fn new(tenant: Overview, now: DateTime<Utc>) -> Self {
         let (state, class) = match tenant.state {
             State::Active if tenant.refused => ("Not served", "failed"),
@@ -89,18 +92,22 @@ impl TenantView {
 }
 
 impl TenantView {
+    /// Whether it can be renamed and suspended.
     pub(super) fn may_change(&self) -> bool {
         matches!(self.where_it_is, State::Active | State::Suspended)
     }
 
+    /// Whether it is in service.
     pub(super) fn is_active(&self) -> bool {
         self.where_it_is == State::Active
     }
 
+    /// Whether it is out of service.
     pub(super) fn is_suspended(&self) -> bool {
         self.where_it_is == State::Suspended
     }
 
+    /// Whether it is to be removed.
     pub(super) fn is_deleting(&self) -> bool {
         self.where_it_is == State::Deleting
     }
@@ -113,6 +120,7 @@ impl TenantView {
 }
 
 impl DeedView {
+    /// A deed, told from now.
     pub(super) fn new(deed: Deed, now: DateTime<Utc>) -> Self {
         let action = match deed.action.as_str() {
             "tenant.created" => "Created",

@@ -35,6 +35,7 @@ pub(super) struct Tick {
     pub(super) anchor: &'static str,
 }
 
+/// The bars of a run, in the order in which they began.
 pub(super) fn rows(line: &TimeLine, chosen: Option<i64>) -> Vec<Row> {
     let whole = line.duration_ms.max(1);
     let row = |bar: &crate::runs::timeline::Bar| {

@@ -37,6 +37,7 @@ pub(super) struct Block {
     pub(super) open: bool,
 }
 
+/// What the panel beside the bars says of an entry.
 pub(super) fn of(entry: &Entry) -> Panel {
     let mut panel = Panel {
         seq: entry.seq,

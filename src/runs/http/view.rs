@@ -62,6 +62,7 @@ impl Names {
     }
 }
 
+/// An entry as a row.
 pub(super) fn listed(entry: &Entry, names: &Names, now: DateTime<Utc>) -> Listed {
     let outcome = entry.outcome();
     Listed {
@@ -84,6 +85,7 @@ pub(super) fn moment(at: DateTime<Utc>) -> String {
     at.format("%-d %b %Y, %H:%M:%S").to_string()
 }
 
+/// How the chain stands, in a line.
 pub(super) fn seal(seal: &Seal, now: DateTime<Utc>) -> SealView {
     let (checked, broken) = match &seal.checked {
         None => ("not checked yet".to_owned(), None),
@@ -99,6 +101,7 @@ pub(super) fn seal(seal: &Seal, now: DateTime<Utc>) -> SealView {
     }
 }
 
+/// Whose entries can be asked for.
 pub(super) fn actors(people: &[(UserId, String)], chosen: &str) -> Vec<Option_> {
     let fixed = [("", "Anybody"), ("agent:atlas", "Atlas"), ("operator", "Operator"), ("system", "AEGIS")];
     let fixed = fixed.into_iter().map(|(value, label)| (value.to_owned(), label.to_owned()));
@@ -199,6 +202,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
+/// With a capital at the beginning, as a cell begins.
 pub(super) fn capital(text: &str) -> String {
     let mut rest = text.chars();
     rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
