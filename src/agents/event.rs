@@ -1,10 +1,8 @@
-//! What a run tells while it goes on, what it ends with, and the queue between the run and whoever watches.
+//! What a run tells while it goes on, what it ends with, and how those who watch come to it, from the start or later.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -12,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::citations::Citation;
-use crate::support::ids::{ConversationId, RunId};
+use crate::support::ids::{ApprovalId, ConversationId, RunId};
 
-/// Something that happened in a run. The last one is `Finished` or `Failed`.
+/// Something that happened in a run. The last one is `Finished`, `Failed` or `Waiting`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RunEvent {
@@ -66,6 +64,20 @@ pub enum RunEvent {
         /// The piece.
         text: String,
     },
+    /// A call has to be allowed by a person before it is made.
+    ApprovalNeeded {
+        /// What is to be decided.
+        approval: ApprovalId,
+        /// The tool's name.
+        tool: String,
+        /// Until when.
+        expires_at: DateTime<Utc>,
+    },
+    /// The run waits until all that it has asked leave for is decided. Its events go on under the same run then.
+    Waiting {
+        /// The run.
+        run: RunId,
+    },
     /// The answer is complete; it replaces the pieces.
     Finished(Answer),
     /// There will be no (complete) answer. What was written until then is kept in the conversation.
@@ -113,96 +125,138 @@ pub struct ToolCallSummary {
     pub duration_ms: u64,
 }
 
-/// The run's end of the queue. Sending never waits: pieces of text that nobody has taken yet are joined, so the
-/// queue holds at most a few events for each step and the text of one answer, however slow the reader is.
-pub(super) struct EventSender(Arc<Queue>);
+/// The run's end. Sending never waits: pieces of text are joined, so what is kept is a few events for each step and the
+/// text of one answer, however many read along and however slow they are.
+pub(super) struct EventSender(Arc<Told>);
+
+/// What a run has told until now, for those who come to read it.
+#[derive(Clone)]
+pub(super) struct Events(Arc<Told>);
 
 #[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    arrived: Notify,
-    reader_left: CancellationToken,
+struct Told {
+    events: Mutex<Until>,
+    more: Notify,
+    readers_left: CancellationToken,
 }
 
 #[derive(Default)]
-struct Waiting {
-    events: VecDeque<RunEvent>,
+struct Until {
+    events: Vec<RunEvent>,
     /// Whether the last event of the run has been sent.
     complete: bool,
     ended: bool,
+    readers: usize,
 }
 
-/// A queue: where a run sends to, and the stream that a reader takes from.
-pub(super) fn queue() -> (EventSender, BoxStream<'static, RunEvent>) {
-    let queue = Arc::new(Queue::default());
-    let reader = Reader(queue.clone());
-    let events = stream::unfold(reader, |reader| async move { reader.next().await.map(|event| (event, reader)) });
-    (EventSender(queue), events.boxed())
+/// Where a run sends to, and where its readers take from.
+pub(super) fn channel() -> (EventSender, Events) {
+    let told = Arc::new(Told::default());
+    (EventSender(told.clone()), Events(told))
+}
+
+impl Events {
+    /// Everything from the beginning, then what comes.
+    pub(super) fn read(&self) -> BoxStream<'static, RunEvent> {
+        self.0.until().readers += 1;
+        let reader = Reader { told: self.0.clone(), at: 0, taken: 0 };
+        stream::unfold(reader, |mut reader| async move { reader.next().await.map(|event| (event, reader)) }).boxed()
+    }
 }
 
 impl EventSender {
-    /// Hands an event to the reader, if there still is one.
+    /// Hands an event to whoever reads.
     pub(super) fn send(&self, event: RunEvent) {
-        let mut waiting = self.0.waiting();
-        waiting.complete |= matches!(event, RunEvent::Finished(_) | RunEvent::Failed { .. });
-        match (waiting.events.back_mut(), event) {
+        let mut until = self.0.until();
+        until.complete |= matches!(event, RunEvent::Finished(_) | RunEvent::Failed { .. } | RunEvent::Waiting { .. });
+        match (until.events.last_mut(), event) {
             (Some(RunEvent::Text { text }), RunEvent::Text { text: more })
             | (Some(RunEvent::Thinking { text }), RunEvent::Thinking { text: more }) => text.push_str(&more),
-            (_, event) => waiting.events.push_back(event),
+            (_, event) => until.events.push(event),
         }
-        drop(waiting);
-        self.0.arrived.notify_one();
+        drop(until);
+        self.0.more.notify_waiters();
     }
 
-    /// Cancelled when the reader has dropped the stream.
+    /// Cancelled when the last reader has dropped the stream.
     pub(super) fn reader_left(&self) -> CancellationToken {
-        self.0.reader_left.clone()
+        self.0.readers_left.clone()
     }
 }
 
 impl Drop for EventSender {
     /// A run that ends without saying how has panicked; whoever waits for it must hear of it all the same.
     fn drop(&mut self) {
-        let mut waiting = self.0.waiting();
-        if !waiting.complete {
+        let mut until = self.0.until();
+        if !until.complete {
             let (message, remedy) = ("the run ended by a fault of the appliance", "ask again; the log has the details");
             let failed = RunEvent::Failed { message: message.to_owned(), remedy: Some(remedy.to_owned()) };
-            waiting.events.push_back(failed);
+            until.events.push(failed);
         }
-        waiting.ended = true;
-        drop(waiting);
-        self.0.arrived.notify_one();
+        until.ended = true;
+        drop(until);
+        self.0.more.notify_waiters();
     }
 }
 
-impl Queue {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl Told {
+    fn until(&self) -> MutexGuard<'_, Until> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Reader(Arc<Queue>);
+struct Reader {
+    told: Arc<Told>,
+    /// The event that is read next, and how much of its text has been read.
+    at: usize,
+    taken: usize,
+}
 
 impl Reader {
-    async fn next(&self) -> Option<RunEvent> {
+    async fn next(&mut self) -> Option<RunEvent> {
+        let told = self.told.clone();
         loop {
+            let more = told.more.notified();
+            tokio::pin!(more);
+            // Before looking, so that nothing is missed between the look and the wait.
+            more.as_mut().enable();
             {
-                let mut waiting = self.0.waiting();
-                if let Some(event) = waiting.events.pop_front() {
-                    return Some(event);
+                let until = told.until();
+                while let Some(event) = until.events.get(self.at) {
+                    match self.rest_of(event) {
+                        Some(event) => return Some(event),
+                        None if self.at + 1 < until.events.len() => (self.at, self.taken) = (self.at + 1, 0),
+                        None => break,
+                    }
                 }
-                if waiting.ended {
+                if until.ended {
                     return None;
                 }
             }
-            self.0.arrived.notified().await;
+            more.await;
         }
+    }
+
+    /// What has not been read of it. Text may grow as long as it is the last event.
+    fn rest_of(&mut self, event: &RunEvent) -> Option<RunEvent> {
+        let rest = |text: &String| Some(text[self.taken..].to_owned()).filter(|rest| !rest.is_empty());
+        let (rest, length) = match event {
+            RunEvent::Text { text } => (rest(text).map(|text| RunEvent::Text { text }), text.len()),
+            RunEvent::Thinking { text } => (rest(text).map(|text| RunEvent::Thinking { text }), text.len()),
+            other => (Some(other.clone()).filter(|_| self.taken == 0), 1),
+        };
+        self.taken = length;
+        rest
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.reader_left.cancel();
+        let mut until = self.told.until();
+        until.readers -= 1;
+        if until.readers == 0 {
+            self.told.readers_left.cancel();
+        }
     }
 }
 
@@ -216,7 +270,8 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_that_nobody_took_are_joined_and_the_stream_ends_with_the_sender() {
-        let (sender, events) = queue();
+        let (sender, events) = channel();
+        let events = events.read();
         for piece in ["a", "b", "c"] {
             sender.send(text(piece));
         }
@@ -230,8 +285,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_comes_later_reads_everything_from_the_beginning_and_then_what_comes() {
+        let (sender, told) = channel();
+        let mut first = told.read();
+        sender.send(text("a"));
+        assert_eq!(first.next().await, Some(text("a")));
+        sender.send(text("b"));
+        let mut second = told.read();
+        assert_eq!((first.next().await, second.next().await), (Some(text("b")), Some(text("ab"))));
+        sender.send(RunEvent::Loading { model: "m".to_owned() });
+        sender.send(text("c"));
+        drop(sender);
+        let (first, second): (Vec<_>, Vec<_>) = (first.collect().await, second.collect().await);
+        assert_eq!(first, second);
+        assert_eq!(first[..2], [RunEvent::Loading { model: "m".to_owned() }, text("c")]);
+    }
+
+    #[tokio::test]
     async fn a_run_that_panics_still_tells_its_reader() {
-        let (sender, events) = queue();
+        let (sender, events) = channel();
+        let events = events.read();
         tokio::spawn(async move {
             sender.send(text("a"));
             panic!("on purpose");
@@ -242,7 +315,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_sender_learns_that_the_reader_has_left() {
-        let (sender, events) = queue();
+        let (sender, events) = channel();
+        let events = events.read();
         let left = sender.reader_left();
         assert!(!left.is_cancelled());
         drop(events);

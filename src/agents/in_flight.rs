@@ -6,10 +6,14 @@ use std::{
     time::Duration,
 };
 
+use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::record::lock;
+use super::{
+    event::{Events, RunEvent},
+    record::lock,
+};
 use crate::support::{
     Error, Result,
     ids::{ConversationId, RunId, TenantId, UserId},
@@ -31,6 +35,8 @@ struct Entry {
     conversation: ConversationId,
     stop: CancellationToken,
     suspend: CancellationToken,
+    depart: CancellationToken,
+    events: Events,
 }
 
 /// A run's place among them; given up when it is dropped.
@@ -41,6 +47,8 @@ pub(super) struct Place {
     pub(super) stop: CancellationToken,
     /// Cancelled before `stop` when that is because its organisation goes out of service.
     pub(super) suspend: CancellationToken,
+    /// Cancelled before `stop` when that is because its person is not let in any more.
+    pub(super) depart: CancellationToken,
 }
 
 impl InFlight {
@@ -62,6 +70,7 @@ impl InFlight {
         user: Option<UserId>,
         conversation: ConversationId,
         run: RunId,
+        events: Events,
     ) -> Result<Place> {
         if self.0.closing.is_cancelled() {
             return Err(Error::unavailable("the appliance is shutting down").remedy("ask again in a moment"));
@@ -71,11 +80,20 @@ impl InFlight {
             return Err(Error::conflict("an answer is still being written in this conversation")
                 .remedy("wait for it or stop it, then ask again"));
         }
-        let (stop, suspend) = (self.0.closing.child_token(), CancellationToken::new());
-        let entry = Entry { tenant, user, conversation, stop: stop.clone(), suspend: suspend.clone() };
+        let (stop, suspend, depart) =
+            (self.0.closing.child_token(), CancellationToken::new(), CancellationToken::new());
+        let entry = Entry {
+            tenant,
+            user,
+            conversation,
+            stop: stop.clone(),
+            suspend: suspend.clone(),
+            depart: depart.clone(),
+            events,
+        };
         runs.insert(run, entry);
         self.0.count.send_replace(runs.len());
-        Ok(Place { runs: self.clone(), run, stop, suspend })
+        Ok(Place { runs: self.clone(), run, stop, suspend, depart })
     }
 
     /// Stops a run if it is that person's in that tenant. False when there is no such run (any more).
@@ -83,6 +101,28 @@ impl InFlight {
         let runs = lock(&self.0.runs);
         let found = runs.get(&run).filter(|entry| entry.tenant == *tenant && entry.user == user);
         found.inspect(|entry| entry.stop.cancel()).is_some()
+    }
+
+    /// What a run of that person tells, from its beginning; `None` when there is no such run (any more).
+    pub(super) fn watch(&self, tenant: &TenantId, user: UserId, run: RunId) -> Option<BoxStream<'static, RunEvent>> {
+        let runs = lock(&self.0.runs);
+        let found = runs.get(&run).filter(|entry| entry.tenant == *tenant && entry.user == Some(user));
+        found.map(|entry| entry.events.read())
+    }
+
+    /// Whether a run goes on in this process.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        lock(&self.0.runs).contains_key(&run)
+    }
+
+    /// Stops all runs of a person, in one tenant or everywhere.
+    pub(super) fn stop_all_of_person(&self, tenant: Option<&TenantId>, user: UserId) {
+        for entry in lock(&self.0.runs).values() {
+            if entry.user == Some(user) && tenant.is_none_or(|tenant| entry.tenant == *tenant) {
+                entry.depart.cancel();
+                entry.stop.cancel();
+            }
+        }
     }
 
     /// Stops all runs of a tenant, and waits until none is left.
@@ -125,15 +165,15 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::event::channel, *};
 
     #[tokio::test]
     async fn a_run_is_stopped_by_its_own_person_only_and_a_conversation_has_one_at_a_time() {
         let runs = InFlight::new();
         let (ours, theirs) = (TenantId::from_random([1; 10]), TenantId::from_random([2; 10]));
         let (user, run, conversation) = (Some(UserId::generate()), RunId::generate(), ConversationId::generate());
-        let place = runs.enter(ours.clone(), user, conversation, run).unwrap();
-        assert!(runs.enter(ours.clone(), user, conversation, RunId::generate()).is_err());
+        let place = runs.enter(ours.clone(), user, conversation, run, channel().1).unwrap();
+        assert!(runs.enter(ours.clone(), user, conversation, RunId::generate(), channel().1).is_err());
 
         assert!(!runs.stop(&theirs, user, run));
         assert!(!runs.stop(&ours, None, run));
@@ -143,17 +183,17 @@ mod tests {
 
         drop(place);
         assert!(!runs.stop(&ours, user, run));
-        assert!(runs.enter(ours, user, conversation, run).is_ok());
+        assert!(runs.enter(ours, user, conversation, run, channel().1).is_ok());
     }
 
     #[tokio::test]
     async fn closing_stops_all_and_waits_for_them() {
         let runs = InFlight::new();
         let tenant = TenantId::from_random([1; 10]);
-        let place = runs.enter(tenant.clone(), None, ConversationId::generate(), RunId::generate()).unwrap();
+        let place = runs.enter(tenant.clone(), None, ConversationId::generate(), RunId::generate(), channel().1).unwrap();
         assert!(!runs.close(Duration::from_millis(1)).await);
         assert!(place.stop.is_cancelled());
-        assert!(runs.enter(tenant, None, ConversationId::generate(), RunId::generate()).is_err());
+        assert!(runs.enter(tenant, None, ConversationId::generate(), RunId::generate(), channel().1).is_err());
         tokio::spawn(async move {
             place.stop.cancelled().await;
         });

@@ -3,12 +3,15 @@
 //! ```text
 //! ask ─ run ─ steps ─┬─ prompt ─ fence              what a model is asked
 //!                    ├─ calls ─ registry ─ schema   what it may call
+//!                    │    └ policy, approvals       what it may do without asking, and whom it asks
+//!                    ├─ journal ─ resume            what it has done, and how it goes on after a crash or a decision
 //!                    └─ record                      what is written down
 //!                    replay                        and how it is gone through again from that
 //!      answer: citations ─ marks, lexical;  quoting;  markdown
 //!      kept in: conversation ─ store;  watched through: event;  stopped through: in_flight
 //! ```
 
+pub mod approvals;
 mod calls;
 mod citations;
 mod conversation;
@@ -16,14 +19,17 @@ mod event;
 mod fence;
 pub mod http;
 mod in_flight;
+mod journal;
 mod lexical;
 pub mod markdown;
 mod marks;
+pub mod policy;
 mod prompt;
 mod quoting;
 mod record;
 mod registry;
 pub mod replay;
+mod resume;
 mod run;
 mod schema;
 pub mod soul;
@@ -36,13 +42,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::stream::BoxStream;
+use futures::{StreamExt, stream::BoxStream};
 use serde_json::json;
 
 use crate::{
     audit::{Action, Actor},
     db::TenantDb,
-    egress,
     models::{
         chat::{Message, Speaker},
         router::Router,
@@ -50,7 +55,7 @@ use crate::{
     support::{
         Error, Kind, Result,
         clock::SharedClock,
-        ids::{ConversationId, MessageId, RunId, TenantId, UserId},
+        ids::{ConversationId, MessageId, NodeId, RunId, TenantId, UserId},
     },
 };
 
@@ -58,10 +63,17 @@ pub use citations::Citation;
 pub use conversation::{Author, Conversation, ConversationSummary, MessageState, StoredMessage};
 pub use event::{Answer, RunEvent, ToolCallSummary};
 use in_flight::InFlight;
+use journal::{
+    Journal,
+    store::{self as runs, NewRun, RunState},
+};
 use record::Recorder;
 use registry::Tools;
-use run::{Job, Shared};
+use resume::{Asked, Standing, Waiting};
+use run::{CutOff, Shared};
 use soul::{AgentInfo, Profile};
+use steps::Asks;
+pub use steps::Limits;
 use tool::{Retriever, Tool, ToolSource};
 
 /// The most characters of a question.
@@ -70,8 +82,6 @@ const QUESTION_CHARACTERS: usize = 8_000;
 const MESSAGES: i64 = 200;
 /// How much of a conversation a run is given, in bytes of text: more than models read at once, and all of it is logged.
 const HISTORY_BYTES: usize = 128 << 10;
-/// How long a run may take, a cold model's load included.
-const PATIENCE: Duration = Duration::from_mins(15);
 /// How long a shutdown waits for stopped runs to be stored.
 const CLOSING: Duration = Duration::from_secs(10);
 
@@ -81,6 +91,8 @@ pub struct Agents {
     shared: Arc<Shared>,
     clock: SharedClock,
     profiles: Arc<[Profile]>,
+    /// The tenants in which this process has left runs waiting.
+    waiting: Waiting,
 }
 
 /// A question to an agent.
@@ -100,6 +112,8 @@ pub struct Ask {
     pub user: Option<UserId>,
     /// How many agents have handed the question on: 0 for one that somebody asks.
     pub depth: u8,
+    /// What whoever asks has read that others wrote: an agent that hands a question on, or a meeting.
+    pub has_read: Vec<String>,
 }
 
 impl Ask {
@@ -110,7 +124,7 @@ impl Ask {
             _ => None,
         };
         let (agent, question) = (agent.into(), question.into());
-        Self { agent, question, thread: Thread::New, instructions: None, actor, user, depth: 0 }
+        Self { agent, question, thread: Thread::New, instructions: None, actor, user, depth: 0, has_read: Vec::new() }
     }
 }
 
@@ -140,7 +154,8 @@ pub struct Run {
     pub id: RunId,
     /// The conversation that it belongs to, if it does.
     pub conversation: Option<ConversationId>,
-    /// What happens, ending with `Finished` or `Failed`. Dropping it stops the run; what there was until then is stored.
+    /// What happens, ending with `Finished`, `Failed` or `Waiting`. Dropping it stops a run apart, or one that belongs to
+    /// nobody; in a person's conversation it goes on.
     pub events: BoxStream<'static, RunEvent>,
 }
 
@@ -155,17 +170,22 @@ impl Agents {
         clock: SharedClock,
     ) -> Self {
         let tools = Tools::new(tools, sources);
-        let shared = Shared { router, retriever, tools, in_flight: InFlight::new(), patience: PATIENCE };
-        Self { shared: Arc::new(shared), clock, profiles: Arc::new([soul::atlas()]) }
+        let limits = Limits::default();
+        let shared = Shared { router, retriever, tools, in_flight: InFlight::new(), limits, node: NodeId::generate() };
+        Self { shared: Arc::new(shared), clock, profiles: Arc::new([soul::atlas()]), waiting: Waiting::default() }
     }
 
     /// The same agents, whose runs may take so long and no longer.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
-        let Shared { router, retriever, tools, in_flight, .. } = &*self.shared;
-        let (router, retriever, tools, in_flight) =
-            (router.clone(), retriever.clone(), tools.clone(), in_flight.clone());
-        Self { shared: Arc::new(Shared { router, retriever, tools, in_flight, patience }), ..self }
+        let limits = Limits { patience, ..self.shared.limits };
+        self.with_limits(limits)
+    }
+
+    /// The same agents, whose runs may not exceed these limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { shared: Arc::new(Shared { limits, ..(*self.shared).clone() }), ..self }
     }
 
     /// The agents that can be asked, in the order in which they are shown.
@@ -201,12 +221,20 @@ impl Agents {
             Thread::Of(conversation) => *conversation,
             Thread::New | Thread::Apart { .. } => ConversationId::generate(),
         };
-        let place = self.shared.in_flight.enter(db.tenant().clone(), ask.user, id, run)?;
+        let (sender, told) = event::channel();
+        let events = told.read();
+        let place = self.shared.in_flight.enter(db.tenant().clone(), ask.user, id, run, told)?;
 
+        let mut has_read = ask.has_read;
         let (history, previous) = match ask.thread {
             Thread::Of(_) => {
                 let known = store::conversation(db, ask.user, id, MESSAGES).await?;
                 let messages = known.ok_or_else(|| Error::not_found("the conversation"))?.messages;
+                if runs::is_unfinished(db, id).await? {
+                    return Err(still_answering());
+                }
+                // What was said before may be in others' words, too.
+                has_read.extend(runs::read_before(db, id).await?);
                 let asked = messages.iter().rev().find(|message| message.author == Author::User);
                 (conversation::history(&messages), asked.map(|message| message.text.clone()))
             }
@@ -221,48 +249,73 @@ impl Agents {
             }
         };
         let conversation = (!matches!(ask.thread, Thread::Apart { .. })).then_some(id);
-        let query = conversation::search_query(&question, previous.as_deref());
-        let history = conversation::within(history, HISTORY_BYTES);
-        let today = self.clock.now().format("%A, %-d %B %Y").to_string();
-        let agent = profile.info.id.clone();
-        let recorder = Recorder { db: db.clone(), clock: self.clock.clone(), run, agent, replay: None };
-        let detail = json!({
-            "question": question, "conversation": conversation, "search_query": query, "today": today,
-            "instructions": ask.instructions, "history": history,
-        });
-        recorder.note_by(ask.actor.clone(), Action::RunStarted, Some(&profile.info.id), detail).await?;
-        if let Some(conversation) = conversation {
-            self.store_question(db, conversation, run, &question).await?;
-        }
-
-        let (sender, events) = event::queue();
-        sender.send(RunEvent::Started { run, conversation });
-        let job = Job {
-            recorder,
-            conversation,
+        let asks = conversation.zip(ask.user).map(|(conversation, user)| Asks { conversation, user });
+        let asked = Asked {
+            query: conversation::search_query(&question, previous.as_deref()),
+            history: conversation::within(history, HISTORY_BYTES),
+            today: self.clock.now().format("%A, %-d %B %Y").to_string(),
             profile,
             question,
             instructions: ask.instructions,
-            query,
-            history,
-            today,
-            started,
             actor: ask.actor,
-            user: ask.user,
             depth: ask.depth,
         };
-        let shared = self.shared.clone();
-        let tenant = db.tenant().clone();
-        tokio::spawn(async move {
-            egress::on_behalf_of(&tenant, Some(run), run::drive(&shared, job, sender, place)).await;
+        let recorder = self.recorder(db, run, &asked.profile.info.id);
+        let detail = json!({
+            "question": asked.question, "conversation": conversation, "search_query": asked.query, "today": asked.today,
+            "instructions": asked.instructions, "history": asked.history, "profile": asked.profile,
+            "max_steps": self.shared.limits.steps, "has_read": has_read,
         });
+        let agent = Some(asked.profile.info.id.as_str());
+        recorder.note_by(asked.actor.clone(), Action::RunStarted, agent, detail).await?;
+        let journal = match asks {
+            Some(asks) => {
+                if !self.begin(db, run, asks, &asked, &has_read).await? {
+                    return Err(still_answering());
+                }
+                Journal::new(db.clone(), run)
+            }
+            None => {
+                if let Some(conversation) = conversation {
+                    self.store_question(db, conversation, run, &asked.question).await?;
+                }
+                Journal::none()
+            }
+        };
+
+        sender.send(RunEvent::Started { run, conversation });
+        let job = self.job(recorder, asked, Standing { conversation, user: ask.user, asks, journal, has_read, started });
+        self.set_going(job, sender, place);
         Ok(Run { id: run, conversation, events })
     }
 
     /// Stops a run of that person in that tenant. Its stream ends with `Failed`, and what was written is kept. False when
     /// there is no such run (any more).
-    pub fn cancel(&self, db: &TenantDb, user: Option<UserId>, run: RunId) -> bool {
-        self.shared.in_flight.stop(db.tenant(), user, run)
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn cancel(&self, db: &TenantDb, user: Option<UserId>, run: RunId) -> Result<bool> {
+        if self.shared.in_flight.stop(db.tenant(), user, run) {
+            return Ok(true);
+        }
+        match user {
+            Some(user) => self.stop_waiting(db, run, user, CutOff::Stopped).await,
+            None => Ok(false),
+        }
+    }
+
+    /// What a run of that person tells, from its beginning and then as it goes on. Of one that waits: that it does.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, when it is over, or when another node works on it.
+    pub async fn watch(&self, db: &TenantDb, user: UserId, run: RunId) -> Result<BoxStream<'static, RunEvent>> {
+        if let Some(events) = self.shared.in_flight.watch(db.tenant(), user, run) {
+            return Ok(events);
+        }
+        match runs::state(db, run, user).await? {
+            Some(RunState::Waiting) => Ok(futures::stream::iter([RunEvent::Waiting { run }]).boxed()),
+            _ => Err(Error::not_found("the run").remedy("open the conversation: it has the answer, if there is one")),
+        }
     }
 
     /// Stops all runs of a tenant and waits until what was written is stored. For a tenant that goes out of service.
@@ -293,6 +346,21 @@ impl Agents {
         store::conversation(db, Some(user), id, MESSAGES).await
     }
 
+    async fn begin(&self, db: &TenantDb, run: RunId, asks: Asks, asked: &Asked, has_read: &[String]) -> Result<bool> {
+        let json = serde_json::to_string(asked).map_err(Error::internal)?;
+        let new = NewRun {
+            id: run,
+            agent: &asked.profile.info.id,
+            conversation: asks.conversation,
+            user: asks.user,
+            asked: &json,
+            node: self.shared.node,
+            at: self.clock.now(),
+            has_read,
+        };
+        store::begin_run(db, &new, &self.question(run, &asked.question)).await
+    }
+
     async fn store_question(
         &self,
         db: &TenantDb,
@@ -300,7 +368,16 @@ impl Agents {
         run: RunId,
         question: &str,
     ) -> Result<()> {
-        let message = StoredMessage {
+        let stored = store::insert_message(db, conversation, &self.question(run, question)).await?;
+        stored.then_some(()).ok_or_else(|| Error::not_found("the conversation"))
+    }
+
+    fn recorder(&self, db: &TenantDb, run: RunId, agent: &str) -> Recorder {
+        Recorder { db: db.clone(), clock: self.clock.clone(), run, agent: agent.to_owned(), replay: None }
+    }
+
+    fn question(&self, run: RunId, question: &str) -> StoredMessage {
+        StoredMessage {
             id: MessageId::generate(),
             author: Author::User,
             state: MessageState::Complete,
@@ -315,10 +392,13 @@ impl Agents {
             prompt_tokens: 0,
             completion_tokens: 0,
             created_at: self.clock.now(),
-        };
-        let stored = store::insert_message(db, conversation, &message).await?;
-        stored.then_some(()).ok_or_else(|| Error::not_found("the conversation"))
+        }
     }
+}
+
+fn still_answering() -> Error {
+    Error::conflict("an answer is still being written in this conversation, or waits for somebody's leave")
+        .remedy("wait for it, decide about it, or stop it; then ask again")
 }
 
 fn checked_question(question: &str) -> Result<String> {

@@ -7,6 +7,8 @@
 //! | `model.called` | the model | the whole request, what it could do, who was asked before in vain, the whole answer, tokens, times |
 //! | `model.failed` | | the request and everybody who was asked in vain |
 //! | `tool.called` | the tool | arguments, what came back, passages with their numbers and scores, time |
+//! | `run.resumed` | the agent | why it went on, and how much was known of it |
+//! | `run.tainted` | the agent | what it has read that others wrote |
 //! | `run.finished` | the agent | the answer as it was shown, citations, what was dropped from it |
 //! | `run.failed`, `run.stopped` | the agent | why, and what there was until then |
 //!
@@ -29,7 +31,7 @@ use crate::{
     db::TenantDb,
     models::{
         chat::{Capabilities, Finish, ToolCall},
-        router::Attempt,
+        router::{Attempt, Choice},
     },
     support::{Result, clock::SharedClock, ids::RunId},
 };
@@ -97,9 +99,15 @@ impl ModelCall {
         Self { step, started: Instant::now(), asked: Mutex::default(), thinking: Mutex::default() }
     }
 
+    pub(super) fn step(&self) -> usize {
+        self.step
+    }
+
     /// A model is asked this; the last one asked is the one that answers.
     pub(super) fn asks(&self, capabilities: Capabilities, prepared: Prepared) {
         *lock(&self.asked) = Some((capabilities, prepared, self.elapsed_ms()));
+        // What another model thought before it failed is not this one's.
+        lock(&self.thinking).clear();
     }
 
     pub(super) fn thinks(&self, text: &str) {
@@ -110,7 +118,8 @@ impl ModelCall {
         elapsed_ms(self.started)
     }
 
-    /// What is written down about it. `outcome` is `answered`, `failed` or `stopped`.
+    /// What is written down about it. `outcome` is `answered`, `failed`, `stopped`, or
+    /// `interrupted` when the step is done again later.
     pub(super) fn detail(&self, outcome: &str, end: &CallEnd<'_>) -> Value {
         let asked = lock(&self.asked);
         let prepared = asked.as_ref().map(|(_, prepared, _)| prepared);
@@ -126,6 +135,7 @@ impl ModelCall {
             "history_dropped": prepared.map(|prepared| prepared.history_dropped),
             "results_cut": prepared.map(|prepared| prepared.results_cut),
             "attempts": end.attempts,
+            "why": end.why,
             "outcome": outcome,
             "error": end.error,
             "text": end.text,
@@ -143,6 +153,8 @@ impl ModelCall {
 #[derive(Default)]
 pub(super) struct CallEnd<'a> {
     pub(super) attempts: &'a [Attempt],
+    /// By which route, and at which place of it, the model was come to.
+    pub(super) why: Option<&'a Choice>,
     pub(super) error: Option<String>,
     pub(super) text: &'a str,
     pub(super) tool_calls: &'a [ToolCall],

@@ -9,8 +9,9 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    journal::Outcome,
     schema,
-    tool::{Effects, Tool, ToolContext, ToolOutput, ToolSource},
+    tool::{Tool, ToolContext, ToolOutput, ToolSource},
 };
 use crate::{models::chat::ToolSpec, support::Kind};
 
@@ -24,7 +25,7 @@ pub(super) struct Tools {
     /// Where a tenant's own tools come from.
     sources: Arc<[Arc<dyn ToolSource>]>,
     /// What calls came to, by their ids: in a replay, no tool is called.
-    recorded: Option<Arc<HashMap<String, Result<ToolOutput, String>>>>,
+    recorded: Option<Arc<HashMap<String, Outcome>>>,
 }
 
 impl Tools {
@@ -52,7 +53,7 @@ impl Tools {
     }
 
     /// The same tools, which give back what calls came to earlier and do nothing.
-    pub(super) fn recorded(&self, results: HashMap<String, Result<ToolOutput, String>>) -> Self {
+    pub(super) fn recorded(&self, results: HashMap<String, Outcome>) -> Self {
         Self { by_name: self.by_name.clone(), sources: self.sources.clone(), recorded: Some(Arc::new(results)) }
     }
 
@@ -69,40 +70,50 @@ impl Tools {
         found.cloned().unwrap_or_else(|| name.to_owned())
     }
 
-    /// Checks the arguments and calls the tool.
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
+        self.by_name.values()
+    }
+
+    /// The tool of that name.
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.by_name.get(name)
+    }
+
+    /// What a call came to when the run was recorded; `None` unless this is a replay.
+    pub(super) fn replayed(&self, id: &str) -> Option<Outcome> {
+        let recorded = self.recorded.as_ref()?;
+        let lost = || Outcome::failed("the recording has no result of this call");
+        Some(recorded.get(id).cloned().unwrap_or_else(lost))
+    }
+
+    /// The tool of that name, and the arguments as it will be given them.
     ///
     /// # Errors
-    /// What went wrong, for the model to read. A fault of ours is logged and told without detail.
-    pub(super) async fn call(
-        &self,
-        context: &ToolContext,
-        id: &str,
-        name: &str,
-        arguments: Value,
-    ) -> Result<ToolOutput, String> {
-        if let Some(recorded) = &self.recorded {
-            let result = recorded.get(id).cloned();
-            return result.unwrap_or_else(|| Err("the recording has no result of this call".to_owned()));
-        }
+    /// What is wrong with them, for the model to read.
+    pub(super) fn prepare(&self, name: &str, arguments: Value) -> Result<(Arc<dyn Tool>, Value), String> {
         let Some(tool) = self.by_name.get(name) else {
             let known: Vec<_> = self.by_name.keys().map(|name| format!("`{name}`")).collect();
             return Err(format!("there is no tool `{name}`; there are {}", known.join(", ")));
         };
-        if tool.effects() == Effects::Outside {
-            // Approval is not built yet, and with nobody to ask the answer is no.
-            return Err(format!("`{name}` changes things outside this run, which nobody has allowed"));
-        }
         let arguments = schema::check(&tool.spec().parameters, arguments)?;
-        let context = &ToolContext { idempotency_key: format!("{}/{id}", context.run), ..context.clone() };
-        match tokio::time::timeout(CALL_LIMIT, tool.call(context, arguments)).await {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) => {
-                if matches!(error.kind(), Kind::Internal | Kind::Unavailable) {
-                    tracing::error!(tool = name, run = %context.run, error = ?error, "a tool failed");
-                }
-                Err(error.message().to_owned())
+        Ok((tool.clone(), arguments))
+    }
+}
+
+/// Calls a tool with arguments that have been checked.
+///
+/// # Errors
+/// What went wrong, for the model to read. A fault of ours is logged and told without detail.
+pub(super) async fn call(tool: &dyn Tool, context: &ToolContext, arguments: Value) -> Result<ToolOutput, String> {
+    match tokio::time::timeout(CALL_LIMIT, tool.call(context, arguments)).await {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(error)) => {
+            if matches!(error.kind(), Kind::Internal | Kind::Unavailable) {
+                tracing::error!(tool = tool.spec().name, run = %context.run, error = ?error, "a tool failed");
             }
-            Err(_) => Err(format!("`{name}` took longer than {} s and was stopped", CALL_LIMIT.as_secs())),
+            Err(error.message().to_owned())
         }
+        Err(_) => Err(format!("`{}` took longer than {} s and was stopped", tool.spec().name, CALL_LIMIT.as_secs())),
     }
 }

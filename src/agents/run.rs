@@ -1,20 +1,26 @@
 //! A run from its first entry to its last: it works, or is stopped, or fails, and whichever it is, the conversation and
 //! the audit log have it in the end.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    approvals,
     citations::{self, Citation, Resolved},
     conversation::{Author, MessageState, StoredMessage},
     event::{Answer, EventSender, RunEvent},
     in_flight::{InFlight, Place},
+    journal::{Journal, store as runs},
     markdown, quoting,
     record::{Recorder, elapsed_ms, lock},
     registry::Tools,
     soul::Profile,
-    steps::{Bench, Ending, Given, Progress},
+    steps::{Asks, Bench, Ending, Given, Limits, Progress},
     store,
     tool::{Retriever, ToolContext},
 };
@@ -26,7 +32,7 @@ use crate::{
     },
     support::{
         Error, Result,
-        ids::{ConversationId, MessageId, UserId},
+        ids::{ConversationId, MessageId, NodeId, UserId},
     },
 };
 
@@ -34,13 +40,16 @@ use crate::{
 const QUOTING: &str = "quoting";
 
 /// What all runs share.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) retriever: std::sync::Arc<dyn Retriever>,
     pub(super) tools: Tools,
     pub(super) in_flight: InFlight,
-    /// How long a run may take.
-    pub(super) patience: Duration,
+    /// What a run may not exceed.
+    pub(super) limits: Limits,
+    /// This process, among those that share the database.
+    pub(super) node: NodeId,
 }
 
 /// One question that is to be answered.
@@ -63,10 +72,21 @@ pub(super) struct Job {
     pub(super) user: Option<UserId>,
     /// How many agents have handed the question on.
     pub(super) depth: u8,
+    /// The process that works on it.
+    pub(super) node: NodeId,
+    /// What has happened in it until now.
+    pub(super) journal: Journal,
+    /// Who can be asked for leave. A run that has nobody ends with its reader, and nobody goes on with it.
+    pub(super) asks: Option<Asks>,
+    /// What it has read that others wrote.
+    pub(super) has_read: Vec<String>,
+    /// Why it is only brought to its end, if it is.
+    pub(super) over: Option<CutOff>,
 }
 
 /// Why a run was cut off.
-enum CutOff {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CutOff {
     /// The person stopped it.
     Stopped,
     /// Nobody was watching any more.
@@ -75,14 +95,19 @@ enum CutOff {
     Shutdown,
     /// The organisation goes out of service.
     Suspended,
+    /// The person is not let in any more.
+    Departed,
     /// It took too long.
     TookTooLong,
+    /// Another node goes on with it.
+    Lost,
 }
 
-/// Answers the question. Never fails: what goes wrong is told to the reader, stored and logged.
-pub(super) async fn drive(shared: &Shared, job: Job, events: EventSender, place: Place) {
+/// Answers the question. Never fails: what goes wrong is told to the reader, stored and logged. True when the run waits
+/// for a person.
+pub(super) async fn drive(shared: &Shared, job: &Job, events: EventSender, place: Place) -> bool {
     let mut progress = Progress::default();
-    let last = match work(shared, &job, &events, &place, &mut progress).await {
+    let last = match work(shared, job, &events, &place, &mut progress).await {
         Ok(event) => event,
         Err(error) => {
             tracing::error!(run = %job.recorder.run, tenant = %job.recorder.db.tenant(), error = ?error, "a run failed");
@@ -91,7 +116,9 @@ pub(super) async fn drive(shared: &Shared, job: Job, events: EventSender, place:
     };
     // The run is over for everybody before its reader hears of it, so that the next question finds the way free.
     drop(place);
+    let waits = matches!(last, RunEvent::Waiting { .. });
     events.send(last);
+    waits
 }
 
 async fn work(
@@ -109,6 +136,7 @@ async fn work(
         actor: job.actor.clone(),
         depth: job.depth,
         idempotency_key: String::new(),
+        has_read: job.has_read.clone(),
     };
     let tools = shared.tools.for_run(&context).await;
     let bench = Bench {
@@ -124,19 +152,31 @@ async fn work(
         query: &job.query,
         history: &job.history,
         today: &job.today,
+        journal: &job.journal,
+        limits: shared.limits,
+        asks: job.asks,
+        has_read: Mutex::new(job.has_read.clone()),
+        recalls: job.over.is_some(),
     };
+    if let Some(cut_off) = job.over {
+        bench.work(progress).await?;
+        return job.stopped(cut_off, progress).await;
+    }
     let reader_left = events.reader_left();
     let ending = tokio::select! {
         biased;
         () = place.stop.cancelled() => Err(if place.suspend.is_cancelled() {
             CutOff::Suspended
+        } else if place.depart.is_cancelled() {
+            CutOff::Departed
         } else if shared.in_flight.is_closing() {
             CutOff::Shutdown
         } else {
             CutOff::Stopped
         }),
-        () = reader_left.cancelled() => Err(CutOff::ReaderLeft),
-        () = tokio::time::sleep(shared.patience) => Err(CutOff::TookTooLong),
+        () = reader_left.cancelled(), if job.asks.is_none() => Err(CutOff::ReaderLeft),
+        () = tokio::time::sleep(shared.limits.patience) => Err(CutOff::TookTooLong),
+        () = lost(job, shared.node), if job.asks.is_some() => Err(CutOff::Lost),
         ending = bench.work(progress) => Ok(ending?),
     };
     match ending {
@@ -148,14 +188,43 @@ async fn work(
             let remedy = router::remedy(&error).unwrap_or_else(|| "ask again".to_owned());
             Ok(job.fail(progress, &message, Some(&remedy)).await)
         }
+        Ok(Ending::Waiting) => job.wait().await,
+        Ok(Ending::TooManyTokens) => {
+            let most = shared.limits.tokens;
+            let message = format!("the run has used the {most} tokens that one run may use, and was stopped");
+            Ok(job.fail(progress, &message, Some("ask something narrower")).await)
+        }
+        Ok(Ending::Recalled) => Err(Error::conflict("the run was gone through again and not brought to an end")),
         Err(CutOff::TookTooLong) => {
             let message = format!(
                 "the answer took longer than {} minutes and was stopped",
-                shared.patience.as_secs().div_ceil(60)
+                shared.limits.patience.as_secs().div_ceil(60)
             );
             Ok(job.fail(progress, &message, Some("ask something narrower, or use a faster model")).await)
         }
-        Err(cut_off) => job.stopped(&cut_off, progress).await,
+        Err(CutOff::Shutdown) if job.asks.is_some() => job.leave(progress).await,
+        Err(CutOff::Lost) => Ok(elsewhere()),
+        Err(cut_off) => job.stopped(cut_off, progress).await,
+    }
+}
+
+/// Keeps the run this node's, and returns when it is not any more.
+async fn lost(job: &Job, node: NodeId) {
+    let often = Duration::from_secs_f64(runs::LEASE_SECONDS / 3.0);
+    loop {
+        tokio::time::sleep(often).await;
+        match runs::renew(&job.recorder.db, job.recorder.run, node).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!(run = %job.recorder.run, %error, "a run's lease could not be renewed"),
+        }
+    }
+}
+
+fn elsewhere() -> RunEvent {
+    RunEvent::Failed {
+        message: "another node goes on with this answer".to_owned(),
+        remedy: Some("open the conversation again".to_owned()),
     }
 }
 
@@ -174,6 +243,12 @@ impl Job {
                 bench.events.send(RunEvent::Text { text: words.clone() });
                 resolved.text.push_str(&words);
             }
+        }
+        for tool in &progress.unknown {
+            let words = include_str!("prompts/unknown_to_the_person.md").trim().replace("{tool}", tool);
+            let words = format!("\n\n{words}");
+            bench.events.send(RunEvent::Text { text: words.clone() });
+            resolved.text.push_str(&words);
         }
         let model = progress.model.clone().unwrap_or_default();
         self.finish(resolved, model, false, progress).await
@@ -203,10 +278,9 @@ impl Job {
         let mut message = self.message(MessageState::Complete, text, citations, progress);
         message.model = Some(model.clone());
         message.quoting = quoting;
-        self.store(&message).await?;
         let mut detail = outcome(&message);
         detail["invented_marks"] = json!(invented);
-        self.recorder.note(Action::RunFinished, Some(&self.recorder.agent), detail).await?;
+        self.end(&message, Actor::Agent { name: self.recorder.agent.clone() }, Action::RunFinished, detail).await?;
         Ok(RunEvent::Finished(Answer {
             run_id: self.recorder.run,
             html: markdown::render(&message.text, &message.citations),
@@ -221,19 +295,23 @@ impl Job {
         }))
     }
 
-    async fn stopped(&self, cut_off: &CutOff, progress: &mut Progress) -> Result<RunEvent> {
+    async fn stopped(&self, cut_off: CutOff, progress: &mut Progress) -> Result<RunEvent> {
         let (actor, why) = match cut_off {
             CutOff::Stopped => (self.actor.clone(), "the answer was stopped"),
             CutOff::ReaderLeft => (self.actor.clone(), "the answer was stopped because nobody was reading it any more"),
             CutOff::Suspended => (Actor::System, "the answer was stopped because the organisation goes out of service"),
-            CutOff::Shutdown | CutOff::TookTooLong => {
+            CutOff::Departed => {
+                (Actor::System, "the answer was stopped because whoever asked is not let in any more")
+            }
+            CutOff::Shutdown | CutOff::TookTooLong | CutOff::Lost => {
                 (Actor::System, "the answer was stopped because the appliance was shut down")
             }
         };
-        progress.record_cut_off(&self.recorder).await?;
+        progress.record_cut_off(&self.recorder, "stopped").await?;
+        self.withdraw().await?;
         let message = self.partial(MessageState::Stopped, why, progress);
-        self.store(&message).await?;
-        self.recorder.note_by(actor, Action::RunStopped, Some(&self.recorder.agent), outcome(&message)).await?;
+        let detail = outcome(&message);
+        self.end(&message, actor, Action::RunStopped, detail).await?;
         let remedy =
             (!message.text.is_empty()).then(|| "what was written until then is kept in the conversation".to_owned());
         Ok(RunEvent::Failed { message: why.to_owned(), remedy })
@@ -242,10 +320,11 @@ impl Job {
     /// Stores and logs a failure as far as that is possible: the database may be what failed.
     async fn fail(&self, progress: &mut Progress, message: &str, remedy: Option<&str>) -> RunEvent {
         let stored = async {
-            progress.record_cut_off(&self.recorder).await?;
+            progress.record_cut_off(&self.recorder, "stopped").await?;
+            self.withdraw().await?;
             let stored = self.partial(MessageState::Failed, message, progress);
-            self.store(&stored).await?;
-            self.recorder.note(Action::RunFailed, Some(&self.recorder.agent), outcome(&stored)).await
+            let detail = outcome(&stored);
+            self.end(&stored, Actor::Agent { name: self.recorder.agent.clone() }, Action::RunFailed, detail).await
         };
         if let Err(error) = stored.await {
             tracing::error!(run = %self.recorder.run, error = ?error, "a failed run could not be stored");
@@ -285,14 +364,64 @@ impl Job {
         }
     }
 
-    async fn store(&self, message: &StoredMessage) -> Result<()> {
-        let Some(conversation) = self.conversation.filter(|_| !self.recorder.is_replay()) else { return Ok(()) };
-        if store::insert_message(&self.recorder.db, conversation, message).await? {
-            Ok(())
+    /// Puts the run down until a person has decided.
+    async fn wait(&self) -> Result<RunEvent> {
+        if runs::wait(&self.recorder.db, self.recorder.run, self.node).await? {
+            Ok(RunEvent::Waiting { run: self.recorder.run })
         } else {
-            Err(Error::not_found("the conversation"))
+            Ok(elsewhere())
         }
     }
+
+    /// Puts the run down for the next process.
+    async fn leave(&self, progress: &mut Progress) -> Result<RunEvent> {
+        progress.record_cut_off(&self.recorder, "interrupted").await?;
+        runs::leave(&self.recorder.db, self.recorder.run, self.node).await?;
+        let message = "the appliance is being shut down; the answer goes on when it is back".to_owned();
+        Ok(RunEvent::Failed { message, remedy: Some("open the conversation again in a moment".to_owned()) })
+    }
+
+    /// Nothing that it has asked leave for can be allowed any more.
+    async fn withdraw(&self) -> Result<()> {
+        let Some(_) = self.asks else { return Ok(()) };
+        let Recorder { db, clock, run, .. } = &self.recorder;
+        for approval in approvals::store::withdraw(db, *run, clock.now()).await? {
+            let detail = json!({"approval": approval.id, "call": approval.call, "outcome": "stopped"});
+            self.recorder.note(Action::ApprovalWithdrawn, Some(&approval.tool), detail).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores what came of the run, and writes its last entry. Where somebody could go on with the run, that it is over and
+    /// which entry is to be written is stored in the same moment, so that a crash in between costs neither.
+    async fn end(&self, message: &StoredMessage, actor: Actor, action: Action, detail: Value) -> Result<()> {
+        let Recorder { db, run, agent, .. } = &self.recorder;
+        let Some(conversation) = self.conversation.filter(|_| !self.recorder.is_replay()) else {
+            return self.recorder.note_by(actor, action, Some(agent), detail).await;
+        };
+        if self.asks.is_none() {
+            if !store::insert_message(db, conversation, message).await? {
+                return Err(Error::not_found("the conversation"));
+            }
+            return self.recorder.note_by(actor, action, Some(agent), detail).await;
+        }
+        let last = LastEntry { actor: actor.clone(), action: action.name().to_owned(), agent: agent.clone(), detail };
+        let json = serde_json::to_string(&last).map_err(Error::internal)?;
+        if !store::finish_run(db, conversation, message, self.node, &json).await? {
+            return Err(Error::conflict("another node goes on with this answer, or its conversation is gone"));
+        }
+        self.recorder.note_by(actor, action, Some(agent), last.detail).await?;
+        runs::is_written(db, *run).await
+    }
+}
+
+/// The last entry of a run, while it may not be in the log.
+#[derive(Serialize, Deserialize)]
+pub(super) struct LastEntry {
+    pub(super) actor: Actor,
+    pub(super) action: String,
+    pub(super) agent: String,
+    pub(super) detail: Value,
 }
 
 fn outcome(message: &StoredMessage) -> Value {

@@ -1,6 +1,6 @@
 //! Who an agent is: its SOUL profile, a page of Markdown, and the little that a page shows of it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The most characters of a SOUL that a model is given.
 pub const SOUL_CHARACTERS: usize = 20_000;
@@ -8,7 +8,7 @@ pub const SOUL_CHARACTERS: usize = 20_000;
 const CUT_MARKER: &str = "\n\n[This profile was cut here: it has more than 20,000 characters.]\n";
 
 /// A SOUL profile as a model is given it: free Markdown, any headings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Soul(String);
 
 impl Soul {
@@ -30,7 +30,7 @@ impl Soul {
 }
 
 /// An agent: its SOUL and how it is introduced.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// How it is introduced.
     pub info: AgentInfo,
@@ -43,7 +43,7 @@ pub struct Profile {
 }
 
 /// What a page shows of an agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentInfo {
     /// How it is addressed: `atlas`.
     pub id: String,

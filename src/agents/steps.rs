@@ -1,8 +1,10 @@
-//! The steps of a run: ask a model, call the tools that it wants, ask again; at most [`STEPS`] times.
+//! The steps of a run: ask a model, call the tools that it wants, ask again, within limits. What the journal knows of a
+//! step is taken from there.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt, StreamExt};
@@ -10,8 +12,10 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::{
+    calls::Called,
     citations::{Citation, Sources},
     event::{EventSender, RunEvent, ToolCallSummary},
+    journal::{Journal, Record, Replied},
     prompt::{self, Material, Mode},
     record::{self, CallEnd, ModelCall, Recorder, elapsed_ms, lock},
     registry::Tools,
@@ -24,11 +28,37 @@ use crate::{
         chat::{ChatEvent, Message, ModelError, ToolCall, ToolSpec},
         router::{Answering, Router},
     },
-    support::{Error, Result},
+    support::{
+        Error, Result,
+        ids::{ConversationId, UserId},
+    },
 };
 
-/// The most rounds of a run. In the last one the model has no tools and must answer.
-pub(super) const STEPS: usize = 6;
+/// What a run may not exceed.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most rounds. In the last one the model has no tools and must answer.
+    pub steps: usize,
+    /// How long it may take, a cold model's load included; waiting for a person does not count.
+    pub patience: Duration,
+    /// The most tokens, of prompts and answers together. When most of them are used the model must answer.
+    pub tokens: u32,
+    /// For how many hours leave can be given once it was asked.
+    pub approval_hours: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { steps: 6, patience: Duration::from_mins(15), tokens: 400_000, approval_hours: 72 }
+    }
+}
+
+/// Who can be asked for leave, and where.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asks {
+    pub(super) conversation: ConversationId,
+    pub(super) user: UserId,
+}
 
 /// What a run works with.
 pub(super) struct Bench<'a> {
@@ -45,6 +75,14 @@ pub(super) struct Bench<'a> {
     pub(super) query: &'a str,
     pub(super) history: &'a [Message],
     pub(super) today: &'a str,
+    pub(super) journal: &'a Journal,
+    pub(super) limits: Limits,
+    /// Who can be asked for leave; nobody in a run that nobody goes on with.
+    pub(super) asks: Option<Asks>,
+    /// What the run has read that others wrote.
+    pub(super) has_read: Mutex<Vec<String>>,
+    /// Whether it only remembers what was done, and does nothing new.
+    pub(super) recalls: bool,
 }
 
 /// What a run has come to; it stays readable when the run is cut off.
@@ -71,6 +109,10 @@ pub(super) struct Progress {
     pub(super) turns: Vec<Message>,
     /// The calls that have been made: tool and arguments.
     pub(super) made: Vec<(String, Value)>,
+    /// The calls' identifiers; each is given once.
+    pub(super) ids: HashSet<String>,
+    /// The tools of which nobody can tell whether they were called: the process ended meanwhile.
+    pub(super) unknown: Vec<String>,
 }
 
 /// How the steps ended.
@@ -82,6 +124,12 @@ pub(super) enum Ending {
     NoModel,
     /// The model failed in the middle of its answer.
     Broken(ModelError),
+    /// Calls have to be allowed first.
+    Waiting,
+    /// It has used more tokens than it may.
+    TooManyTokens,
+    /// All that was known has been gone through, and nothing new shall be done.
+    Recalled,
 }
 
 /// What a model that does not search was given.
@@ -94,6 +142,7 @@ pub(super) struct Given {
 }
 
 enum Reply {
+    Recalled,
     NoModel,
     Failed(ModelError),
     Complete { given: Option<Given>, calls: Vec<ToolCall> },
@@ -106,9 +155,15 @@ impl Bench<'_> {
     /// When the database or the search fails; a model's failure is an [`Ending`].
     pub(super) async fn work(&self, progress: &mut Progress) -> Result<Ending> {
         let mut must_answer = false;
-        for step in 1..=STEPS {
-            let last = must_answer || step == STEPS;
+        for step in 1..=self.limits.steps {
+            let used = progress.prompt_tokens.saturating_add(progress.completion_tokens);
+            if used >= self.limits.tokens && self.journal.reply(step).is_none() {
+                return Ok(Ending::TooManyTokens);
+            }
+            // With less than a quarter left, another round of calls would leave no room for the answer.
+            let last = must_answer || step == self.limits.steps || used > self.limits.tokens / 4 * 3;
             match self.ask(step, last, progress).await? {
+                Reply::Recalled => return Ok(Ending::Recalled),
                 Reply::NoModel => return Ok(Ending::NoModel),
                 Reply::Failed(error) if progress.text.trim().is_empty() => {
                     tracing::warn!(run = %self.context.run, %error, "a model failed before it wrote a word");
@@ -125,7 +180,11 @@ impl Bench<'_> {
                     // A model that says nothing at all is asked once more, without tools.
                     must_answer = true;
                 }
-                Reply::Complete { calls, .. } => must_answer = self.call_tools(step, calls, progress).await?,
+                Reply::Complete { calls, .. } => match self.call_tools(step, calls, progress).await? {
+                    Called::Done { circle } => must_answer = circle,
+                    Called::Waiting if self.recalls => return Ok(Ending::Recalled),
+                    Called::Waiting => return Ok(Ending::Waiting),
+                },
             }
         }
         Ok(Ending::NoModel)
@@ -139,13 +198,23 @@ impl Bench<'_> {
     ) -> Result<&'p [Citation]> {
         let citations = found.get_or_try_init(|| async {
             let started = Instant::now();
-            let hits = self.retriever.retrieve(self.context, self.query, prompt::READING_PASSAGES).await?;
+            let (hits, duration_ms) = match self.journal.searched() {
+                Some(known) => known,
+                None => {
+                    let hits = self.retriever.retrieve(self.context, self.query, prompt::READING_PASSAGES).await?;
+                    let duration_ms = elapsed_ms(started);
+                    self.journal.write(&Record::Searched { sources: hits.clone(), duration_ms }).await?;
+                    (hits, duration_ms)
+                }
+            };
             let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
             let numbered = lock(sources).add(hits);
-            let duration_ms = elapsed_ms(started);
             let passages = record::passages(&numbered, &scores);
             let detail = json!({"query": self.query, "passages": passages, "duration_ms": duration_ms});
-            self.recorder.note(Action::KnowledgeSearched, None, detail).await?;
+            if !self.journal.is_noted(Action::KnowledgeSearched, "") {
+                self.recorder.note(Action::KnowledgeSearched, None, detail).await?;
+            }
+            self.taint(numbered.iter().map(|citation| citation.document.clone()).collect()).await?;
             self.events.send(RunEvent::Retrieved { sources: numbered.clone(), duration_ms });
             Ok::<_, Error>(numbered)
         });
@@ -154,13 +223,19 @@ impl Bench<'_> {
 
     /// Asks the chain of models once and reads the answer to its end.
     async fn ask(&self, step: usize, last: bool, progress: &mut Progress) -> Result<Reply> {
-        let call = Arc::new(ModelCall::begin(step));
-        progress.asking = Some(call.clone());
         if !progress.text.is_empty() {
             let said = std::mem::take(&mut progress.text);
             progress.earlier.push_str(&said);
             progress.earlier.push_str("\n\n");
         }
+        if let Some(replied) = self.journal.reply(step) {
+            return self.recall(replied, progress).await;
+        }
+        if self.recalls {
+            return Ok(Reply::Recalled);
+        }
+        let call = Arc::new(ModelCall::begin(step));
+        progress.asking = Some(call.clone());
         let specs = self.tools.specs();
         let problem = Mutex::new(None);
         let given = Mutex::new(Vec::new());
@@ -207,6 +282,24 @@ impl Bench<'_> {
         }
     }
 
+    /// What a model said in this step before the process ended.
+    async fn recall(&self, replied: &Replied, progress: &mut Progress) -> Result<Reply> {
+        let mode = Mode::of(replied.capabilities);
+        if mode != Mode::Tools {
+            self.retrieved(&progress.sources, &progress.retrieved).await?;
+        }
+        progress.model = Some(replied.model.clone());
+        progress.prompt_tokens += replied.prompt_tokens;
+        progress.completion_tokens += replied.completion_tokens;
+        self.text(&replied.text, progress);
+        if !self.journal.is_noted(Action::ModelCalled, &replied.step.to_string()) {
+            self.recorder.note(Action::ModelCalled, Some(&replied.model), replied.detail.clone()).await?;
+        }
+        progress.ids.extend(replied.calls.iter().map(|call| call.id.clone()));
+        let given = Given { passages: replied.given.clone(), small: mode == Mode::Small };
+        Ok(Reply::Complete { given: (mode != Mode::Tools).then_some(given), calls: replied.calls.clone() })
+    }
+
     fn material<'m>(
         &'m self,
         turns: &'m [Message],
@@ -224,7 +317,7 @@ impl Bench<'_> {
             turns,
             passages,
             tools,
-            steps: STEPS - 1,
+            steps: self.limits.steps.saturating_sub(1),
             last,
         }
     }
@@ -247,14 +340,14 @@ impl Bench<'_> {
         given: Vec<u32>,
         progress: &mut Progress,
     ) -> Result<Reply> {
-        let Answering { model, capabilities, mut stream, attempts, .. } = answering;
+        let Answering { model, capabilities, mut stream, attempts, why, .. } = answering;
         let first_piece_ms = call.elapsed_ms();
         progress.model = Some(model.clone());
         let (mut calls, mut ended) = (Vec::new(), None);
         while let Some(event) = stream.next().await {
             match event {
                 Ok(ChatEvent::Text(text)) => self.text(&text, progress),
-                Ok(ChatEvent::ToolCall(call)) => calls.push(self.named(call)),
+                Ok(ChatEvent::ToolCall(asked)) => calls.push(self.named(asked, call.step(), progress)),
                 Ok(ChatEvent::Done(finish)) => {
                     ended = Some(Ok(finish));
                     break;
@@ -273,6 +366,7 @@ impl Bench<'_> {
         let finish = ended.as_ref().ok();
         let end = CallEnd {
             attempts: &attempts,
+            why: Some(&why),
             error: ended.as_ref().err().map(ToString::to_string),
             text: &progress.text,
             tool_calls: &calls,
@@ -280,8 +374,24 @@ impl Bench<'_> {
             first_piece_ms: Some(first_piece_ms),
         };
         let detail = call.detail(if finish.is_some() { "answered" } else { "failed" }, &end);
-        progress.prompt_tokens += finish.map_or(0, |finish| finish.prompt_tokens);
-        progress.completion_tokens += finish.map_or(0, |finish| finish.completion_tokens);
+        let (prompt_tokens, completion_tokens) =
+            finish.map_or((0, 0), |finish| (finish.prompt_tokens, finish.completion_tokens));
+        progress.prompt_tokens += prompt_tokens;
+        progress.completion_tokens += completion_tokens;
+        if finish.is_some() {
+            let replied = Replied {
+                step: call.step(),
+                model: model.clone(),
+                capabilities,
+                text: progress.text.clone(),
+                calls: calls.clone(),
+                given: given.clone(),
+                prompt_tokens,
+                completion_tokens,
+                detail: detail.clone(),
+            };
+            self.journal.write(&Record::Replied(replied)).await?;
+        }
         self.recorder.note(Action::ModelCalled, Some(&model), detail).await?;
         progress.asking = None;
         match ended {
@@ -306,14 +416,21 @@ impl Bench<'_> {
         self.events.send(RunEvent::Text { text: format!("{}{text}", if break_before { "\n\n" } else { "" }) });
     }
 
-    fn named(&self, call: ToolCall) -> ToolCall {
+    /// A call under its tool's name and an identifier that no other call of the run has, since by that it is known
+    /// whether it was made.
+    fn named(&self, call: ToolCall, step: usize, progress: &mut Progress) -> ToolCall {
+        let mut id = call.id.replace('\0', "");
+        if id.is_empty() || progress.ids.contains(&id) {
+            id = format!("{id}#{step}.{}", progress.ids.len());
+        }
+        progress.ids.insert(id.clone());
         let name = self.tools.canonical_name(&call.name.replace('\0', ""));
         let arguments = match call.arguments {
             Value::Null => json!({}),
             Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
             other => other,
         };
-        ToolCall { name, arguments, ..call }
+        ToolCall { id, name, arguments }
     }
 }
 
@@ -324,15 +441,17 @@ impl Progress {
     }
 
     /// Writes down what was going on when the run was cut off.
-    pub(super) async fn record_cut_off(&mut self, recorder: &Recorder) -> Result<()> {
+    ///
+    /// `outcome` is `stopped`, or `interrupted` when the run goes on later.
+    pub(super) async fn record_cut_off(&mut self, recorder: &Recorder, outcome: &str) -> Result<()> {
         if let Some(call) = self.asking.take() {
             let end = CallEnd { text: &self.text, ..CallEnd::default() };
-            recorder.note(Action::ModelCalled, self.model.as_deref(), call.detail("stopped", &end)).await?;
+            recorder.note(Action::ModelCalled, self.model.as_deref(), call.detail(outcome, &end)).await?;
         }
         for (call, started) in std::mem::take(&mut self.calling) {
             let detail = json!({
                 // It may have ended meanwhile, but its result was not used.
-                "id": call.id, "arguments": call.arguments, "outcome": "stopped", "duration_ms": elapsed_ms(started),
+                "id": call.id, "arguments": call.arguments, "outcome": outcome, "duration_ms": elapsed_ms(started),
             });
             recorder.note(Action::ToolCalled, Some(&call.name), detail).await?;
         }

@@ -1,19 +1,20 @@
 //! The tables `conversations` and `messages`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, types::Json};
+use sqlx::{FromRow, PgExecutor, types::Json};
 use uuid::Uuid;
 
 use super::{
     citations::Citation,
     conversation::{Author, Conversation, ConversationSummary, MessageState, StoredMessage},
     event::ToolCallSummary,
+    journal::store::{self as runs, NewRun},
 };
 use crate::{
     db::TenantDb,
     support::{
         Result,
-        ids::{ConversationId, MessageId, RunId, UserId},
+        ids::{ConversationId, MessageId, NodeId, RunId, UserId},
     },
 };
 
@@ -99,6 +100,44 @@ pub(super) async fn insert_message(
     conversation: ConversationId,
     message: &StoredMessage,
 ) -> Result<bool> {
+    insert(db.pool(), conversation, message).await
+}
+
+/// Adds a question and begins the run that answers it. False when an answer is in the making there, or the conversation is
+/// gone; then nothing is kept.
+pub(super) async fn begin_run(db: &TenantDb, run: &NewRun<'_>, question: &StoredMessage) -> Result<bool> {
+    let mut transaction = db.pool().begin().await?;
+    if !runs::begin(&mut transaction, run).await? || !insert(&mut *transaction, run.conversation, question).await? {
+        return Ok(false);
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Adds an answer and ends its run, whose last entry `last_entry` is to be written next. False when the run is not this
+/// node's any more, or the conversation is gone; then nothing is kept.
+pub(super) async fn finish_run(
+    db: &TenantDb,
+    conversation: ConversationId,
+    answer: &StoredMessage,
+    node: NodeId,
+    last_entry: &str,
+) -> Result<bool> {
+    let mut transaction = db.pool().begin().await?;
+    if !runs::finish(&mut transaction, answer.run, node, last_entry).await?
+        || !insert(&mut *transaction, conversation, answer).await?
+    {
+        return Ok(false);
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+async fn insert(
+    executor: impl PgExecutor<'_>,
+    conversation: ConversationId,
+    message: &StoredMessage,
+) -> Result<bool> {
     let written = sqlx::query(
         "WITH conversation AS (UPDATE conversations SET updated_at = $15 WHERE id = $2 RETURNING id)
          INSERT INTO messages (id, conversation, speaker, state, text, citations, tool_calls, model, quoting, problem, run,
@@ -120,7 +159,7 @@ pub(super) async fn insert_message(
     .bind(i64::from(message.prompt_tokens))
     .bind(i64::from(message.completion_tokens))
     .bind(message.created_at)
-    .execute(db.pool())
+    .execute(executor)
     .await?;
     Ok(written.rows_affected() == 1)
 }

@@ -34,6 +34,9 @@ pub struct ToolContext {
     /// The same whenever this very call is made again after a crash, and never for another: whoever is asked to do
     /// something may know by it that it was done already. Empty outside a call.
     pub idempotency_key: String,
+    /// What the run has read that others wrote: names of documents, addresses. What a tool keeps for later is to be kept
+    /// with them, since it may say what they wanted said.
+    pub has_read: Vec<String>,
 }
 
 /// What a call of a tool does to the world.

@@ -324,6 +324,8 @@ async fn begin(
         return Ok(());
     }
     if address.is_some() {
+        let alone = app.config.database.mode != DatabaseMode::External;
+        tokio::spawn(app.agents.clone().keep_going(app.tenants.clone(), alone, closing.clone()));
         tokio::spawn(keep_sealed(app.clone(), closing));
     }
     announce(&app, address, began).await

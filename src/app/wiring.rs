@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::egress_journal::EgressJournal;
 use crate::{
     accounts::{Accounts, Doors, oidc::Providers},
-    agents::{Agents, tool::Tool},
+    agents::{Agents, Limits, tool::Tool},
     audit::HeadFiles,
     config::{Config, DatabaseMode},
     db::{Databases, Server},
@@ -115,7 +115,8 @@ impl App {
         let tools: Vec<Arc<dyn Tool>> =
             vec![Arc::new(SearchTool::new(knowledge.clone())), Arc::new(ReadTool::new(knowledge.clone()))];
         let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
-        let agents = Agents::new(router.clone(), retriever, tools, Vec::new(), clock.clone());
+        let agents = Agents::new(router.clone(), retriever, tools, Vec::new(), clock.clone())
+            .with_limits(limits(&config.agents)?);
         let runs = Runs::new(databases.clone(), accounts.clone(), agents.clone(), clock.clone());
         runs::configuration::note(&databases, &config, &*clock).await?;
         tokio::spawn(runs::retention::daily(runs.clone(), tenants.clone(), config.audit.retention_days));
@@ -161,6 +162,16 @@ impl App {
         let public = self.config.server.public_url.trim_end_matches('/');
         if public.is_empty() { format!("http://{listening}") } else { public.to_owned() }
     }
+}
+
+/// What a run may not exceed.
+fn limits(config: &crate::config::Agents) -> Result<Limits> {
+    Ok(Limits {
+        steps: usize::try_from(config.max_steps).map_err(Error::internal)?,
+        patience: std::time::Duration::from_mins(config.max_minutes.into()),
+        tokens: config.max_tokens,
+        approval_hours: config.approval_hours,
+    })
 }
 
 /// The supervised server, or the one that the configuration names.

@@ -118,8 +118,17 @@ catalogue! {
     RunFailed "run.failed" of "the agent": "there was no complete answer, why, and what there was until then";
     RunStopped "run.stopped" of "the agent": "somebody, or the end of the process, stopped the run; what there was until then";
 
+    RunResumed "run.resumed" of "the agent": "the run went on after a crash, a restart or a decision; why, and what was known of it";
+    RunTainted "run.tainted" of "the agent": "the run has read what others wrote, and asks before it reaches outside; what it has read";
     RunReplayed "run.replayed" of "the run": "it was run again from what was recorded; whether it came out the same, and the first difference";
 
+    // ── What agents may do (agents) ──
+    ApprovalRequested "approval.requested" of "the tool": "an agent asked leave for a call; exactly what it would send, why it asks, what the run has read";
+    ApprovalDecided "approval.decided" of "the tool": "somebody allowed or denied it; what for, and the reason given";
+    ApprovalEdited "approval.edited" of "the tool": "whoever decided changed what will be sent; before and after";
+    ApprovalExpired "approval.expired" of "the tool": "nobody decided in time, so it was not done";
+    ApprovalWithdrawn "approval.withdrawn" of "the tool": "the run ended before anybody decided";
+    PolicyChanged "policy.changed" of "the tool": "what agents may do with it without asking; the old rule and the new";
     // ── Budgets (models) ──
     BudgetChanged "budget.changed" of "the budget": "somebody set what may be spent in a month, or took the bound away; the bounds before and after";
     BudgetNearlyUsed "budget.nearly_used" of "the budget": "so many percent of it were used up; told once a month";

@@ -132,6 +132,11 @@ impl Checks<'_> {
         };
         self.within("knowledge.passage_tokens", knowledge.passage_tokens, 32, most);
         self.within("knowledge.workers", knowledge.workers, 1, 32);
+        let agents = &config.agents;
+        self.within("agents.max_steps", agents.max_steps, 1, 100);
+        self.within("agents.max_minutes", agents.max_minutes, 1, 24 * 60);
+        self.within("agents.max_tokens", agents.max_tokens, 1000, 1_000_000_000);
+        self.within("agents.approval_hours", agents.approval_hours, 1, 24 * 365);
         self.budgets(&config.budgets);
     }
 

@@ -49,6 +49,8 @@ pub struct Config {
     pub embedding: Embedding,
     /// Chat models.
     pub models: Models,
+    /// Runs of agents.
+    pub agents: Agents,
     /// What models may be spent on.
     pub budgets: Budgets,
     /// The audit log.
@@ -156,6 +158,20 @@ pub struct Audit {
 pub struct Tenants {
     /// Days in which a deleted organisation can be taken back.
     pub deletion_grace_days: u32,
+}
+
+/// `[agents]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agents {
+    /// The most rounds of a run.
+    pub max_steps: u32,
+    /// Minutes that a run may take, without waiting for people.
+    pub max_minutes: u32,
+    /// The most tokens of a run.
+    pub max_tokens: u32,
+    /// Hours in which somebody can allow what an agent has asked leave for.
+    pub approval_hours: u32,
 }
 
 /// `[knowledge]`

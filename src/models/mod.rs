@@ -70,6 +70,8 @@ fn no_model_file(data_dir: &Path) -> TargetStatus {
             data_dir.join("models").display()
         )),
         capabilities: None,
+        price: meter::Price::Free,
+        cooling_seconds: None,
     }
 }
 

@@ -128,6 +128,10 @@ uuid_ids! {
     MessageId: "the message";
     /// One run of an agent: from a question to its answer, with everything in between.
     RunId: "the run";
+    /// Something that an agent has asked leave for.
+    ApprovalId: "the approval";
+    /// A process of the appliance, of which several may share a database.
+    NodeId: "the node";
     /// One call of a tool by a model, where the provider gives it no identifier.
     CallId: "the call";
 }

@@ -5,6 +5,8 @@ mod embedding;
 mod gguf;
 mod ollama;
 mod router;
+mod routes;
+mod scripted;
 
 use std::sync::{Arc, Mutex};
 

@@ -18,7 +18,7 @@ use crate::{
 /// The API's description.
 #[derive(OpenApi)]
 #[openapi(
-    paths(ask, cancel_run, list_conversations),
+    paths(ask, cancel_run, watch_run, list_conversations),
     components(schemas(RunEvent)),
     tags((name = "chat", description = "Questions to agents, and their answers"))
 )]
@@ -55,7 +55,8 @@ pub struct Conversations {
 
 /// Ask an agent
 ///
-/// Answers the events of the run as they come, each named by its `type`. Closing the connection stops the run.
+/// Answers the events of the run as they come, each named by its `type`. The run goes on when the connection is closed;
+/// `GET /api/chat/runs/{run}/events` comes back to it.
 #[utoipa::path(
     post,
     path = "/api/chat",
@@ -88,8 +89,26 @@ pub async fn cancel_run(
     tenant: InTenant,
     extract::Path(run): extract::Path<RunId>,
 ) -> Result<StatusCode> {
-    let stopped = state.agents.cancel(&tenant.db, Some(tenant.signed_in.user.id), run);
+    let stopped = state.agents.cancel(&tenant.db, Some(tenant.signed_in.user.id), run).await?;
     if stopped { Ok(StatusCode::NO_CONTENT) } else { Err(Error::not_found("the run")) }
+}
+
+/// Read along with a run
+///
+/// Everything that it has told until now, then what comes. 404 when there is no such run of one's own, or it is over.
+#[utoipa::path(
+    get,
+    path = "/api/chat/runs/{run}/events",
+    tag = "chat",
+    params(("run" = RunId, Path)),
+    responses((status = 200, content_type = "text/event-stream", body = ChatEvent))
+)]
+pub async fn watch_run(
+    State(state): State<ChatState>,
+    tenant: InTenant,
+    extract::Path(run): extract::Path<RunId>,
+) -> Result<Response> {
+    Ok(sse::events(state.agents.watch(&tenant.db, tenant.signed_in.user.id, run).await?))
 }
 
 /// List conversations

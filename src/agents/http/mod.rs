@@ -14,7 +14,7 @@ use axum::{
 use futures::StreamExt;
 use serde::Deserialize;
 
-pub use api::{ChatApi, ask, cancel_run, list_conversations};
+pub use api::{ChatApi, ask, cancel_run, list_conversations, watch_run};
 use view::{Example, Listed, Turn};
 
 use super::{Agents, Ask, Conversation, Thread};

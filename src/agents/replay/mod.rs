@@ -19,8 +19,10 @@ pub use super::record::Step;
 use super::{
     Agents, event,
     in_flight::InFlight,
+    journal::Journal,
     record::{Recorder, lock},
     run::{self, Job, Shared},
+    steps::Limits,
     tool::{Retriever, Source, ToolContext},
 };
 use crate::{
@@ -58,7 +60,10 @@ impl Agents {
     /// # Errors
     /// `NotFound` when the agent is not there any more.
     pub async fn replay(&self, db: &TenantDb, recording: &Recording, answers: Answers) -> Result<Replayed> {
-        let profile = self.profile(db, &recording.agent).await?;
+        let profile = match &recording.profile {
+            Some(profile) => profile.clone(),
+            None => self.profile(db, &recording.agent).await?,
+        };
         let live = (answers == Answers::AskedAgain).then(|| self.shared.router.clone());
         let model = Arc::new(RecordedModel::new(recording.calls.clone(), live));
         let clock: SharedClock = Arc::new(Standing(recording.at));
@@ -69,10 +74,17 @@ impl Agents {
             retriever: Arc::new(RecordedSearch(recording.searched.clone())),
             tools: self.shared.tools.recorded(recording.results.clone()),
             in_flight: InFlight::new(),
-            patience: self.shared.patience,
+            limits: Limits {
+                steps: recording.max_steps.unwrap_or(self.shared.limits.steps),
+                ..self.shared.limits
+            },
+            node: self.shared.node,
         };
         let (run, conversation) = (RunId::generate(), ConversationId::generate());
-        let place = shared.in_flight.enter(db.tenant().clone(), None, conversation, run)?;
+        // Somebody must hold the other end, or the run would take it that nobody is interested.
+        let (sender, events) = event::channel();
+        let reader = events.read();
+        let place = shared.in_flight.enter(db.tenant().clone(), None, conversation, run, events)?;
         let steps = Arc::new(Mutex::new(Vec::new()));
         let agent = profile.info.id.clone();
         let job = Job {
@@ -88,10 +100,13 @@ impl Agents {
             actor: Actor::System,
             user: None,
             depth: 0,
+            node: shared.node,
+            journal: Journal::none(),
+            asks: None,
+            has_read: Vec::new(),
+            over: None,
         };
-        // Somebody must hold the other end, or the run would take it that nobody is interested.
-        let (sender, reader) = event::queue();
-        run::drive(&shared, job, sender, place).await;
+        run::drive(&shared, &job, sender, place).await;
         drop(reader);
         let steps = std::mem::take(&mut *lock(&steps));
         Ok(Replayed { steps, asked: model.asked() })

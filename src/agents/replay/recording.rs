@@ -7,7 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    super::tool::{Source, ToolOutput},
+    super::{
+        journal::Outcome,
+        soul::Profile,
+        tool::{Source, ToolOutput},
+    },
     Step,
 };
 use crate::{
@@ -31,6 +35,9 @@ const GONE_THROUGH: [Action; 7] = [
     Action::RunStopped,
 ];
 
+/// What was cut off and done again later in the same run.
+const INTERRUPTED: &str = "interrupted";
+
 /// A run as it was recorded.
 #[derive(Debug, Clone)]
 pub struct Recording {
@@ -38,6 +45,10 @@ pub struct Recording {
     pub at: DateTime<Utc>,
     /// Which agent was asked.
     pub agent: String,
+    /// The agent as it was then; older logs do not have it.
+    pub profile: Option<Profile>,
+    /// How many rounds it was allowed.
+    pub max_steps: Option<usize>,
     /// What was asked.
     pub question: String,
     /// What the agent was told beside its SOUL.
@@ -54,7 +65,7 @@ pub struct Recording {
     pub cut_off: bool,
     pub(super) calls: Vec<RecordedCall>,
     pub(super) searched: Vec<Source>,
-    pub(super) results: HashMap<String, Result<ToolOutput, String>>,
+    pub(super) results: HashMap<String, Outcome>,
 }
 
 /// A call of a model.
@@ -75,6 +86,11 @@ pub(super) struct RecordedCall {
 
 #[derive(Deserialize)]
 struct Started {
+    /// The agent as it was; older logs do not have it.
+    #[serde(default)]
+    profile: Option<Profile>,
+    #[serde(default)]
+    max_steps: Option<usize>,
     question: String,
     #[serde(default)]
     instructions: Option<String>,
@@ -110,6 +126,8 @@ struct Called {
     #[serde(default)]
     passages: Vec<Passage>,
     error: Option<String>,
+    #[serde(default)]
+    sent: Option<Value>,
 }
 
 impl Recording {
@@ -124,6 +142,8 @@ impl Recording {
         let mut recording = Self {
             at: first.at,
             agent: first.subject.clone().unwrap_or_default(),
+            profile: said.profile,
+            max_steps: said.max_steps,
             question: said.question,
             instructions: said.instructions,
             query: said.search_query,
@@ -147,10 +167,17 @@ impl Recording {
             self.searched = sources(detail::<Searched>(entry)?.passages);
         } else if is(Action::ModelCalled) || is(Action::ModelFailed) {
             let mut call: RecordedCall = detail(entry)?;
+            if call.outcome == INTERRUPTED {
+                return Ok(());
+            }
             call.model = entry.subject.clone().unwrap_or_default();
             self.calls.push(call);
         } else if is(Action::ToolCalled) {
             let called: Called = detail(entry)?;
+            if called.outcome == INTERRUPTED {
+                return Ok(());
+            }
+            let (id, sent) = (called.id.clone(), called.sent.clone());
             let result = match called.outcome.as_str() {
                 "done" => {
                     let Called { summary, content, passages, .. } = called;
@@ -158,7 +185,7 @@ impl Recording {
                 }
                 _ => Err(called.error.unwrap_or_default()),
             };
-            self.results.insert(called.id, result);
+            self.results.insert(id, Outcome { result, sent, duration_ms: 0 });
         }
         self.cut_off |= entry.detail["outcome"] == "stopped" || is(Action::RunStopped);
         if !self.cut_off && GONE_THROUGH.iter().any(|action| is(*action)) {

@@ -56,7 +56,8 @@ impl Largest {
     }
 }
 
-fn prompt_tokens(request: &ChatRequest) -> usize {
+/// The tokens of a whole request, estimated from above.
+pub(in crate::models) fn prompt_tokens(request: &ChatRequest) -> usize {
     let messages = request.messages.iter().map(|message| {
         let calls = message
             .tool_calls

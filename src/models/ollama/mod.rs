@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub use chat::OllamaChat;
+pub(super) use context::prompt_tokens;
 pub use embed::OllamaEmbedding;
 use failure::About;
 

@@ -53,10 +53,10 @@ async fn abandoned(office: &Office) {
 async fn a_run_is_stopped_by_its_own_person_alone_and_what_was_written_is_kept() {
     let office = Office::with(&[LEAVE]).await;
     let mut run = hanging(&office).await;
-    assert!(!office.agents.cancel(&office.tenant, Some(UserId::generate()), run.id), "somebody else");
+    assert!(!office.agents.cancel(&office.tenant, Some(UserId::generate()), run.id).await.unwrap(), "somebody else");
     let (_, other_tenant) = office.db.tenant("other").await;
-    assert!(!office.agents.cancel(&other_tenant, Some(office.user), run.id), "another tenant");
-    assert!(office.agents.cancel(&office.tenant, Some(office.user), run.id));
+    assert!(!office.agents.cancel(&other_tenant, Some(office.user), run.id).await.unwrap(), "another tenant");
+    assert!(office.agents.cancel(&office.tenant, Some(office.user), run.id).await.unwrap());
 
     let rest: Vec<_> = run.events.by_ref().collect().await;
     assert!(matches!(&rest[..], [RunEvent::Failed { message, .. }] if message == "the answer was stopped"), "{rest:?}");
@@ -70,7 +70,7 @@ async fn a_run_is_stopped_by_its_own_person_alone_and_what_was_written_is_kept()
         (Some("stopped"), Some("Sixteen weeks"))
     );
     abandoned(&office).await;
-    assert!(!office.agents.cancel(&office.tenant, Some(office.user), run.id), "it is over");
+    assert!(!office.agents.cancel(&office.tenant, Some(office.user), run.id).await.unwrap(), "it is over");
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ async fn an_agent_searches_reads_on_and_gets_sources_to_cite() {
         actor: Actor::Operator,
         depth: 0,
         idempotency_key: String::new(),
+        has_read: Vec::new(),
     };
 
     let search = SearchTool::new(knowledge.clone());
