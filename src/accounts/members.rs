@@ -163,6 +163,9 @@ impl Accounts {
             }
         };
         store::commit(transaction).await?;
+        if matches!(change, Change::Suspend | Change::Remove) {
+            self.tell_of_departure(&tenant.id, user).await;
+        }
         self.record(&tenant.id, by.actor(), action, user.to_string(), detail).await
     }
 }

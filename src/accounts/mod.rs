@@ -24,8 +24,9 @@ mod throttle;
 pub mod tokens;
 mod user_agent;
 
-use std::sync::{Arc, Mutex, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, OnceLock, atomic::AtomicBool};
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -88,6 +89,14 @@ struct Inner {
     is_set_up: AtomicBool,
     /// What is being written to audit logs while nobody waits for it.
     writing: Mutex<JoinSet<()>>,
+    departures: OnceLock<Arc<dyn Departures>>,
+}
+
+/// Whoever works for people, and has to end that when somebody is not let in any more. `app::wiring` introduces it.
+#[async_trait]
+pub trait Departures: Send + Sync + 'static {
+    /// Somebody was suspended in an organisation, or belongs to it no longer.
+    async fn departed(&self, tenant: &TenantId, user: UserId);
 }
 
 impl Accounts {
@@ -105,6 +114,7 @@ impl Accounts {
             lifetime: TimeDelta::days(i64::from(settings.session_days)),
             is_set_up: AtomicBool::new(false),
             writing: Mutex::default(),
+            departures: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -146,6 +156,18 @@ impl Accounts {
     async fn record_membership(&self, by: Actor, user: &User, tenant: &Tenant, role: Role, new: bool) -> Result<()> {
         let detail = json!({ "role": role, "new_account": new });
         self.record(&tenant.id, by, Action::UserCreated, user.id.to_string(), detail).await
+    }
+
+    /// Who hears from now on that somebody is not let in any more.
+    pub fn introduce(&self, departures: Arc<dyn Departures>) {
+        // A second one would be a mistake of the wiring; the first stays.
+        let _ = self.inner.departures.set(departures);
+    }
+
+    async fn tell_of_departure(&self, tenant: &TenantId, user: UserId) {
+        if let Some(departures) = self.inner.departures.get() {
+            departures.departed(tenant, user).await;
+        }
     }
 
     async fn record(

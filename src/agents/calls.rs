@@ -205,13 +205,7 @@ impl Bench<'_> {
         self.events.send(RunEvent::ToolFinished { id, name, summary, duration_ms });
     }
 
-    async fn take_result(
-        &self,
-        step: usize,
-        call: &ToolCall,
-        outcome: Outcome,
-        progress: &mut Progress,
-    ) -> Result<()> {
+    async fn take_result(&self, step: usize, call: &ToolCall, outcome: Outcome, progress: &mut Progress) -> Result<()> {
         let Outcome { result, sent, duration_ms } = outcome;
         let summary = summary(&result);
         let (mut text, detail) = match result {

@@ -115,10 +115,10 @@ impl InFlight {
         lock(&self.0.runs).contains_key(&run)
     }
 
-    /// Stops all runs of a person, in one tenant or everywhere.
-    pub(super) fn stop_all_of_person(&self, tenant: Option<&TenantId>, user: UserId) {
+    /// Stops all runs of a person in a tenant.
+    pub(super) fn stop_all_of_person(&self, tenant: &TenantId, user: UserId) {
         for entry in lock(&self.0.runs).values() {
-            if entry.user == Some(user) && tenant.is_none_or(|tenant| entry.tenant == *tenant) {
+            if entry.user == Some(user) && entry.tenant == *tenant {
                 entry.depart.cancel();
                 entry.stop.cancel();
             }
@@ -190,7 +190,8 @@ mod tests {
     async fn closing_stops_all_and_waits_for_them() {
         let runs = InFlight::new();
         let tenant = TenantId::from_random([1; 10]);
-        let place = runs.enter(tenant.clone(), None, ConversationId::generate(), RunId::generate(), channel().1).unwrap();
+        let place =
+            runs.enter(tenant.clone(), None, ConversationId::generate(), RunId::generate(), channel().1).unwrap();
         assert!(!runs.close(Duration::from_millis(1)).await);
         assert!(place.stop.is_cancelled());
         assert!(runs.enter(tenant, None, ConversationId::generate(), RunId::generate(), channel().1).is_err());

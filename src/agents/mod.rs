@@ -36,9 +36,10 @@ pub mod soul;
 mod steps;
 mod store;
 pub mod tool;
+pub mod tools;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -93,6 +94,23 @@ pub struct Agents {
     profiles: Arc<[Profile]>,
     /// The tenants in which this process has left runs waiting.
     waiting: Waiting,
+}
+
+/// The agents, for one of their own tools: it does not keep them.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Weak<Shared>,
+    clock: SharedClock,
+    profiles: Arc<[Profile]>,
+    waiting: Waiting,
+}
+
+impl Handle {
+    /// The agents, as long as somebody has them.
+    pub fn agents(&self) -> Option<Agents> {
+        let Self { shared, clock, profiles, waiting } = self.clone();
+        Some(Agents { shared: shared.upgrade()?, clock, profiles, waiting })
+    }
 }
 
 /// A question to an agent.
@@ -173,6 +191,12 @@ impl Agents {
         let limits = Limits::default();
         let shared = Shared { router, retriever, tools, in_flight: InFlight::new(), limits, node: NodeId::generate() };
         Self { shared: Arc::new(shared), clock, profiles: Arc::new([soul::atlas()]), waiting: Waiting::default() }
+    }
+
+    /// A handle that does not keep them.
+    pub fn handle(&self) -> Handle {
+        let Self { shared, clock, profiles, waiting } = self.clone();
+        Handle { shared: Arc::downgrade(&shared), clock, profiles, waiting }
     }
 
     /// The same agents, whose runs may take so long and no longer.
@@ -284,7 +308,8 @@ impl Agents {
         };
 
         sender.send(RunEvent::Started { run, conversation });
-        let job = self.job(recorder, asked, Standing { conversation, user: ask.user, asks, journal, has_read, started });
+        let job =
+            self.job(recorder, asked, Standing { conversation, user: ask.user, asks, journal, has_read, started });
         self.set_going(job, sender, place);
         Ok(Run { id: run, conversation, events })
     }

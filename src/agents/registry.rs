@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -14,9 +13,6 @@ use super::{
     tool::{Tool, ToolContext, ToolOutput, ToolSource},
 };
 use crate::{models::chat::ToolSpec, support::Kind};
-
-/// How long one call may take.
-const CALL_LIMIT: Duration = Duration::from_mins(1);
 
 /// The tools that agents may call.
 #[derive(Clone, Default)]
@@ -106,7 +102,7 @@ impl Tools {
 /// # Errors
 /// What went wrong, for the model to read. A fault of ours is logged and told without detail.
 pub(super) async fn call(tool: &dyn Tool, context: &ToolContext, arguments: Value) -> Result<ToolOutput, String> {
-    match tokio::time::timeout(CALL_LIMIT, tool.call(context, arguments)).await {
+    match tokio::time::timeout(tool.patience(), tool.call(context, arguments)).await {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => {
             if matches!(error.kind(), Kind::Internal | Kind::Unavailable) {
@@ -114,6 +110,8 @@ pub(super) async fn call(tool: &dyn Tool, context: &ToolContext, arguments: Valu
             }
             Err(error.message().to_owned())
         }
-        Err(_) => Err(format!("`{}` took longer than {} s and was stopped", tool.spec().name, CALL_LIMIT.as_secs())),
+        Err(_) => {
+            Err(format!("`{}` took longer than {} s and was stopped", tool.spec().name, tool.patience().as_secs()))
+        }
     }
 }

@@ -195,7 +195,9 @@ impl Agents {
         for run in runs::unfinished(db, self.shared.node, alone).await? {
             match self.take_over(db, run, alone, "the process that worked on it had ended").await {
                 Ok(taken) => resumed += usize::from(taken),
-                Err(error) => tracing::error!(%run, error = ?error, "a run could not go on; the next start tries again"),
+                Err(error) => {
+                    tracing::error!(%run, error = ?error, "a run could not go on; the next start tries again")
+                }
             }
         }
         if runs::anything_waits(db).await? {
@@ -221,19 +223,17 @@ impl Agents {
         runs::is_written(db, run).await
     }
 
-    /// Stops all runs of somebody who is not let in any more: in one tenant, or in those given.
-    pub async fn stop_all_of_person(&self, dbs: &[TenantDb], user: UserId) {
-        for db in dbs {
-            self.shared.in_flight.stop_all_of_person(db.tenant(), user);
-            let stopped = async {
-                for run in runs::waiting_of(db, user).await? {
-                    self.stop_waiting(db, run, user, CutOff::Departed).await?;
-                }
-                Ok::<_, Error>(())
-            };
-            if let Err(error) = stopped.await {
-                tracing::error!(tenant = %db.tenant(), %error, "the waiting runs of somebody could not be stopped");
+    /// Stops all runs of somebody in a tenant, who is not let in any more.
+    pub async fn stop_all_of_person(&self, db: &TenantDb, user: UserId) {
+        self.shared.in_flight.stop_all_of_person(db.tenant(), user);
+        let stopped = async {
+            for run in runs::waiting_of(db, user).await? {
+                self.stop_waiting(db, run, user, CutOff::Departed).await?;
             }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = stopped.await {
+            tracing::error!(tenant = %db.tenant(), %error, "the waiting runs of somebody could not be stopped");
         }
     }
 

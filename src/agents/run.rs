@@ -300,9 +300,7 @@ impl Job {
             CutOff::Stopped => (self.actor.clone(), "the answer was stopped"),
             CutOff::ReaderLeft => (self.actor.clone(), "the answer was stopped because nobody was reading it any more"),
             CutOff::Suspended => (Actor::System, "the answer was stopped because the organisation goes out of service"),
-            CutOff::Departed => {
-                (Actor::System, "the answer was stopped because whoever asked is not let in any more")
-            }
+            CutOff::Departed => (Actor::System, "the answer was stopped because whoever asked is not let in any more"),
             CutOff::Shutdown | CutOff::TookTooLong | CutOff::Lost => {
                 (Actor::System, "the answer was stopped because the appliance was shut down")
             }

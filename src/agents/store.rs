@@ -1,7 +1,7 @@
 //! The tables `conversations` and `messages`.
 
-use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgExecutor, types::Json};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use sqlx::{FromRow, PgExecutor, error::DatabaseError, types::Json};
 use uuid::Uuid;
 
 use super::{
@@ -133,11 +133,7 @@ pub(super) async fn finish_run(
     Ok(true)
 }
 
-async fn insert(
-    executor: impl PgExecutor<'_>,
-    conversation: ConversationId,
-    message: &StoredMessage,
-) -> Result<bool> {
+async fn insert(executor: impl PgExecutor<'_>, conversation: ConversationId, message: &StoredMessage) -> Result<bool> {
     let written = sqlx::query(
         "WITH conversation AS (UPDATE conversations SET updated_at = $15 WHERE id = $2 RETURNING id)
          INSERT INTO messages (id, conversation, speaker, state, text, citations, tool_calls, model, quoting, problem, run,
@@ -162,6 +158,17 @@ async fn insert(
     .execute(executor)
     .await?;
     Ok(written.rows_affected() == 1)
+}
+
+/// The time that clocks in a time zone show; `None` when there is no zone of that name. The database has the rules of all.
+pub(super) async fn local_time(db: &TenantDb, at: DateTime<Utc>, zone: &str) -> Result<Option<NaiveDateTime>> {
+    let told = sqlx::query_scalar("SELECT $1::timestamptz AT TIME ZONE $2").bind(at).bind(zone).fetch_one(db.pool());
+    match told.await {
+        Ok(local) => Ok(Some(local)),
+        // invalid_parameter_value: it is no zone.
+        Err(error) if error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("22023") => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn speaker(author: Author) -> &'static str {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     audit::Actor,
@@ -73,7 +73,7 @@ pub struct Source {
 pub struct ToolOutput {
     /// What happened, in a few words for a person: `3 passages`.
     pub summary: String,
-    /// What the model reads if there are no `sources`; the audit log has it in any case.
+    /// What the model reads if there are no `sources`, and beside them if it is a text; the audit log has it in any case.
     pub content: Value,
     /// Passages that the answer may cite. The run numbers them, fences them and gives them to the model in place of
     /// `content`. Where a tool takes a `passage_id`, the model may give such a number, and the tool gets the id.
@@ -100,6 +100,11 @@ pub trait Tool: Send + Sync + 'static {
     /// after a crash that left open whether the first had come through.
     fn knows_repetitions(&self) -> bool {
         self.effects() == Effects::None
+    }
+
+    /// How long one call may take.
+    fn patience(&self) -> Duration {
+        Duration::from_mins(1)
     }
 
     /// Does it. `arguments` has been checked against the schema.

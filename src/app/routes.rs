@@ -14,7 +14,11 @@ use crate::{
         Permission,
         http::{self as accounts, Access, AccountsState, code, oidc, organisation, people_api, security, tokens},
     },
-    agents::http::{self as agents, ChatState},
+    agents::{
+        approvals::http::{self as approvals, ApprovalsState},
+        http::{self as agents, ChatState},
+        policy::http as policy,
+    },
     egress::Egress,
     http::{
         assets::show_asset,
@@ -56,8 +60,8 @@ pub fn declared(app: &App) -> Vec<Declared> {
 fn table(state: WebState) -> Table<WebState> {
     use Access::{InPerson, Needs, Open, Operator, SignedIn};
     use Permission::{
-        AuditRead, ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, MembersRead, SecretsManage,
-        SettingsManage, UsageRead,
+        AgentsManage, AuditRead, ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, MembersRead,
+        SecretsManage, SettingsManage, UsageRead,
     };
     Table::new(state)
         // Open to everybody
@@ -135,6 +139,17 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/api/chat", Needs(ChatWrite), agents::ask)
         .get("/api/chat/conversations", Needs(ChatRead), agents::list_conversations)
         .post("/api/chat/runs/{run}/cancel", Needs(ChatWrite), agents::cancel_run)
+        .get("/api/chat/runs/{run}/events", Needs(ChatRead), agents::watch_run)
+        // What agents may do
+        .get("/approvals", Needs(ChatWrite), approvals::show_approvals)
+        .post("/approvals/{approval}", Needs(ChatWrite), approvals::decide_by_form)
+        .get("/api/approvals", Needs(ChatWrite), approvals::list_approvals)
+        .get("/api/approvals/{approval}", Needs(ChatWrite), approvals::show_approval)
+        .post("/api/approvals/{approval}", Needs(ChatWrite), approvals::decide_approval)
+        .get("/settings/tools", Needs(AgentsManage), policy::show_tools)
+        .post("/settings/tools", Needs(AgentsManage), policy::set_policy_by_form)
+        .get("/api/tools", Needs(AgentsManage), policy::list_tools)
+        .post("/api/tools/policies", Needs(AgentsManage), policy::set_policy)
         // Knowledge
         .get("/knowledge", Needs(KnowledgeRead), knowledge::show_knowledge)
         .upload("/knowledge", Needs(KnowledgeWrite), knowledge::add_documents_by_form)
@@ -211,6 +226,13 @@ impl FromRef<WebState> for ChatState {
     fn from_ref(state: &WebState) -> Self {
         let App { agents, knowledge, clock, .. } = &state.app;
         Self { agents: agents.clone(), shelf: Arc::new(knowledge.clone()), clock: clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for ApprovalsState {
+    fn from_ref(state: &WebState) -> Self {
+        let App { agents, accounts, clock, .. } = &state.app;
+        Self { agents: agents.clone(), accounts: accounts.clone(), clock: clock.clone() }
     }
 }
 

@@ -5,10 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
-use super::egress_journal::EgressJournal;
+use super::{egress_journal::EgressJournal, residents::RunsOfPeople};
 use crate::{
     accounts::{Accounts, Doors, oidc::Providers},
-    agents::{Agents, Limits, tool::Tool},
+    agents::{
+        Agents, Limits,
+        tool::Tool,
+        tools::{Calculator, ClockTool, Delegate, Fetch, sandbox::Sandbox},
+    },
     audit::HeadFiles,
     config::{Config, DatabaseMode},
     db::{Databases, Server},
@@ -110,19 +114,29 @@ impl App {
             embedding.clone(),
             jobs.queue::<IngestDocument>(),
             clock.clone(),
-            program,
+            program.clone(),
         );
-        let tools: Vec<Arc<dyn Tool>> =
-            vec![Arc::new(SearchTool::new(knowledge.clone())), Arc::new(ReadTool::new(knowledge.clone()))];
+        let sandbox = Sandbox::new(program);
+        let delegate = Arc::new(Delegate::default());
+        let tools: Vec<Arc<dyn Tool>> = vec![
+            Arc::new(SearchTool::new(knowledge.clone())),
+            Arc::new(ReadTool::new(knowledge.clone())),
+            Arc::new(ClockTool::new(clock.clone())),
+            Arc::new(Calculator::new(sandbox.clone())),
+            Arc::new(Fetch::new(egress.clone(), sandbox)),
+            delegate.clone(),
+        ];
         let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
         let agents = Agents::new(router.clone(), retriever, tools, Vec::new(), clock.clone())
             .with_limits(limits(&config.agents)?);
+        delegate.introduce(&agents);
         let runs = Runs::new(databases.clone(), accounts.clone(), agents.clone(), clock.clone());
         runs::configuration::note(&databases, &config, &*clock).await?;
         tokio::spawn(runs::retention::daily(runs.clone(), tenants.clone(), config.audit.retention_days));
         let kit = Kit::new(&config.server)?;
         // Whatever lives off tenants outside of their schemas stands on this list.
         tenants.introduce(Arc::new(agents.clone()));
+        accounts.introduce(Arc::new(RunsOfPeople { agents: agents.clone(), databases: databases.clone() }));
         Ok(Self {
             config: Arc::new(config),
             clock,

@@ -25,7 +25,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use self::{client::Client, output::Output};
-use crate::{config::Config, knowledge, models, postgres};
+use crate::{agents::tools, config::Config, knowledge, models, postgres};
 
 /// A staff of AI agents on your own server.
 #[derive(Debug, Parser)]
@@ -117,6 +117,7 @@ fn run_as_child() -> Option<ExitCode> {
     let first = arguments.next()?;
     match first.to_str()? {
         "__extract" => Some(knowledge::extract::child::main()),
+        "__tool" => Some(tools::sandbox::main()),
         "__engine" => Some(models::gguf::child::main(arguments)),
         "__launch" => Some(postgres::launch::main(arguments)),
         _ => None,

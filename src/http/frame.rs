@@ -26,6 +26,8 @@ pub struct Frame {
     pub nonce: String,
     /// Light, dark, or as the machine is set.
     pub theme: Theme,
+    /// How much waits for the person's leave, where the page has looked.
+    pub waiting: i64,
 }
 
 impl Frame {
@@ -41,12 +43,18 @@ impl Frame {
             csrf: context.csrf_token().unwrap_or_default(),
             nonce: context.nonce().to_owned(),
             theme: context.theme(),
+            waiting: 0,
         }
     }
 
     /// Whether `section` is the current one.
     pub fn is(&self, section: &Section) -> bool {
         self.nav == *section
+    }
+
+    /// What stands beside a section of the rail: how much waits there; 0 for nothing.
+    pub fn count(&self, section: &Section) -> i64 {
+        if *section == Section::Approvals { self.waiting } else { 0 }
     }
 
     /// Whether the person may see how an answer came about.
@@ -98,6 +106,8 @@ pub enum Section {
     Chat,
     /// Documents.
     Knowledge,
+    /// What agents have asked leave for.
+    Approvals,
     /// What models were used for, and what that cost.
     Usage,
     /// The audit log.
@@ -114,14 +124,23 @@ pub enum Section {
 
 impl Section {
     /// The sections of the rail, in its order.
-    pub const RAIL: [Self; 7] =
-        [Self::Chat, Self::Knowledge, Self::Usage, Self::Audit, Self::Members, Self::Settings, Self::Tenants];
+    pub const RAIL: [Self; 8] = [
+        Self::Chat,
+        Self::Knowledge,
+        Self::Approvals,
+        Self::Usage,
+        Self::Audit,
+        Self::Members,
+        Self::Settings,
+        Self::Tenants,
+    ];
 
     /// The page that it begins with.
     pub fn path(self) -> &'static str {
         match self {
             Self::Chat => "/chat",
             Self::Knowledge => "/knowledge",
+            Self::Approvals => "/approvals",
             Self::Usage => "/usage",
             Self::Audit => "/audit",
             Self::Members => "/members",
@@ -136,6 +155,7 @@ impl Section {
         match self {
             Self::Chat => "Chat",
             Self::Knowledge => "Knowledge",
+            Self::Approvals => "Approvals",
             Self::Usage => "Usage",
             Self::Audit => "Audit",
             Self::Members => "Members",
@@ -150,6 +170,7 @@ impl Section {
         match self {
             Self::Chat => "message-square",
             Self::Knowledge => "library-big",
+            Self::Approvals => "shield-check",
             Self::Usage => "chart-column",
             Self::Audit => "scroll-text",
             Self::Members => "users",

@@ -3,7 +3,10 @@
 mod answers;
 mod bounds;
 mod conversations;
+mod delegation;
 mod failures;
+mod leave;
+mod post;
 
 use std::{
     sync::{Arc, LazyLock, Mutex},
@@ -48,11 +51,17 @@ struct Office {
 impl Office {
     /// With these passages on the shelf.
     async fn with(texts: &[&str]) -> Self {
+        Self::with_tools(texts, Vec::new()).await
+    }
+
+    /// With these tools, too.
+    async fn with_tools(texts: &[&str], more: Vec<Arc<dyn Tool>>) -> Self {
         let db = TestDb::new().await;
         let (_, tenant) = db.tenant("acme").await;
         let ollama = StandIn::start().await;
         let shelf = Shelf::with(texts);
-        let tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Search(shelf.clone())), Arc::new(Broken)];
+        let mut tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Search(shelf.clone())), Arc::new(Broken)];
+        tools.extend(more);
         let router = router(&ollama, &db);
         let agents = Agents::new(router, Arc::new(shelf.clone()), tools, Vec::new(), db.shared_clock());
         Self { tenant, agents, ollama, shelf, user: UserId::generate(), db }
@@ -65,6 +74,18 @@ impl Office {
         office.agents =
             Agents::new(router, Arc::new(office.shelf.clone()), Vec::new(), Vec::new(), office.db.shared_clock());
         office
+    }
+
+    /// What a process has that starts on the same database, with the tools of all.
+    fn another_process(&self) -> Agents {
+        self.another_process_with(Vec::new())
+    }
+
+    fn another_process_with(&self, more: Vec<Arc<dyn Tool>>) -> Agents {
+        let mut tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Search(self.shelf.clone()))];
+        tools.extend(more);
+        let router = router(&self.ollama, &self.db);
+        Agents::new(router, Arc::new(self.shelf.clone()), tools, Vec::new(), self.db.shared_clock())
     }
 
     fn question(&self, question: &str) -> Ask {
@@ -177,6 +198,10 @@ impl Tool for Search {
                 "additionalProperties": false,
             }),
         }
+    }
+
+    fn returns_untrusted_text(&self) -> bool {
+        true
     }
 
     async fn call(&self, _context: &ToolContext, arguments: Value) -> Result<ToolOutput> {

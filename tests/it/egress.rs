@@ -2,6 +2,7 @@
 
 mod appliance;
 mod bounds;
+mod fetch;
 mod guard;
 mod redirects;
 

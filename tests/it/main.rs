@@ -30,5 +30,6 @@ mod secrets;
 mod supervisor;
 mod survival;
 mod tenants;
+mod tools;
 mod visitor;
 mod without_script;

@@ -16,7 +16,6 @@ box.addEventListener('keydown', (event) => {
   form.requestSubmit();
 });
 if (turns.children.length) toEnd();
-if ($('.working', turns)) setTimeout(() => location.reload(), 3000);
 
 form.addEventListener('submit', async (event) => {
   event.preventDefault();
@@ -29,28 +28,32 @@ form.addEventListener('submit', async (event) => {
   turns.append(...parts);
   box.value = '';
   sessionStorage.removeItem(kept);
-  running = { parts, answer, question, text: '', spoken: 0, abort: new AbortController() };
+  const body = JSON.stringify({ question, conversation: form.elements.conversation?.value });
+  const headers = { accept: 'text/event-stream', 'content-type': 'application/json' };
+  attend({ parts, answer, question }, '/api/chat', { method: 'POST', headers, body });
+});
+
+/** Shows a run as it tells of itself: one that was just asked for, or one that goes on. */
+async function attend(shown, path, request) {
+  const { answer } = shown;
+  running = { ...shown, text: '', spoken: 0, abort: new AbortController() };
   said.textContent = 'Atlas is answering';
   send.hidden = !(stop.hidden = false);
   toEnd();
   try {
-    const response = await call('/api/chat', {
-      method: 'POST',
-      headers: { accept: 'text/event-stream', 'content-type': 'application/json' },
-      body: JSON.stringify({ question, conversation: form.elements.conversation?.value }),
-      signal: running.abort.signal,
-    });
+    const response = await call(path, { ...request, signal: running.abort.signal });
     for await (const item of events(response.body)) await on[item.type]?.(item);
-    if (!running.over) throw Error('The connection broke. What had arrived is kept.');
+    if (!running.over) throw Error('The connection broke. The answer goes on: open the conversation again.');
   } catch (error) {
     if (error.name === 'AbortError') await settle().catch(() => {});
-    else fail(error.message);
+    else if (request) fail(error.message);
+    else setTimeout(() => location.reload(), 3000);
   }
   $('.caret', answer)?.classList.remove('caret');
   $('.working', answer)?.remove();
   running = null;
   stop.hidden = !(send.hidden = false);
-});
+}
 
 stop.addEventListener('click', () => {
   const { run, abort } = running ?? {};
@@ -76,16 +79,20 @@ const on = {
     running.text += text;
     running.frame ??= requestAnimationFrame(show);
   },
-  finished() {
-    running.over = true;
-    return settle();
-  },
+  approval_needed: ({ tool }) => work(`asks leave for ${tool}`),
+  waiting: over,
+  finished: over,
   async failed(error) {
     running.over = true;
     box.value ||= running.question;
     await settle().catch(() => fail(reason(error)));
   },
 };
+
+function over() {
+  running.over = true;
+  return settle();
+}
 
 function work(text) {
   $('.working span', running.answer).textContent = text;
@@ -174,3 +181,5 @@ function light(event) {
 
 for (const type of ['pointerover', 'focusin', 'click']) addEventListener(type, light);
 choose();
+const open = $('.answer:has(.working)', turns);
+if (open) attend({ parts: [open.previousElementSibling, open], answer: open }, `/api/chat/runs/${open.dataset.turn}/events`);

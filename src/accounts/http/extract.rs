@@ -74,6 +74,7 @@ impl SignedIn {
         match section {
             Section::Chat => self.may(Permission::ChatRead),
             Section::Members => self.may(Permission::MembersRead),
+            Section::Approvals => self.may(Permission::ChatWrite),
             Section::Knowledge => self.may(Permission::KnowledgeRead),
             Section::Usage => self.may(Permission::UsageRead),
             Section::Audit => self.may(Permission::AuditRead),

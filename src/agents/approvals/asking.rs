@@ -5,14 +5,7 @@ use serde_json::json;
 
 use super::{Approval, ApprovalState, Because, entries, entry, store};
 use crate::{
-    agents::{
-        calls::Ready,
-        event::RunEvent,
-        journal,
-        policy::Verdict,
-        record::lock,
-        steps::Bench,
-    },
+    agents::{calls::Ready, event::RunEvent, journal, policy::Verdict, record::lock, steps::Bench},
     audit::{self, Action, Actor},
     support::{Result, ids::ApprovalId},
 };
@@ -37,7 +30,10 @@ impl Bench<'_> {
     pub(in crate::agents) async fn leave(&self, ready: &Ready<'_>, verdict: Verdict) -> Result<Leave> {
         let name = &ready.call.name;
         if verdict == Verdict::Deny {
-            return Ok(Leave::No(format!("not called: the organisation does not allow {} `{name}`", self.agent_name())));
+            return Ok(Leave::No(format!(
+                "not called: the organisation does not allow {} `{name}`",
+                self.agent_name()
+            )));
         }
         let Some(asked) = self.asks else {
             return Ok(match verdict {

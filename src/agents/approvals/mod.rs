@@ -2,7 +2,7 @@
 //! the time is over, or the run ends. Nothing of it is held in memory; a decision sets the run going again.
 
 pub(super) mod asking;
-// pub mod http;
+pub mod http;
 pub(super) mod store;
 
 use chrono::{DateTime, Utc};
@@ -185,7 +185,8 @@ impl Agents {
         if self.clock.now() >= approval.expires_at {
             self.expire_approvals(db).await?;
         }
-        let taken = || Error::conflict("this is decided already, or no longer waits").remedy("look at what became of it");
+        let taken =
+            || Error::conflict("this is decided already, or no longer waits").remedy("look at what became of it");
         if approval.state != ApprovalState::Pending || self.clock.now() >= approval.expires_at {
             return Err(taken());
         }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 pub use api::{ChatApi, ask, cancel_run, list_conversations, watch_run};
 use view::{Example, Listed, Turn};
 
-use super::{Agents, Ask, Conversation, Thread};
+use super::{Agents, Ask, Conversation, Thread, approvals};
 use crate::{
     accounts::http::InTenant,
     audit::Actor,
@@ -99,8 +99,10 @@ pub async fn show_new_chat(
 ) -> Result<Response> {
     let summaries = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
     let (documents, titles) = state.shelf.shelf(&tenant.db).await?;
+    let mut frame = tenant.signed_in.frame(&context, "New conversation", Section::Chat);
+    frame.waiting = state.agents.approvals_waiting(&tenant.db, approvals::http::decider(&tenant.signed_in)).await?;
     http::page(&ChatPage {
-        frame: tenant.signed_in.frame(&context, "New conversation", Section::Chat),
+        frame,
         conversation: String::new(),
         conversations: view::list(summaries, None, state.clock.now()),
         turns: Vec::new(),
@@ -121,12 +123,24 @@ pub async fn show_conversation(
     let conversation = find(&state, &tenant, id).await?;
     let summaries = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
     let now = state.clock.now();
-    let turns = view::turns(&conversation, now);
+    let mut turns = view::turns(&conversation, now);
+    let by = approvals::http::decider(&tenant.signed_in);
+    let asked = state.agents.approvals_in(&tenant.db, id).await?;
+    if !asked.is_empty() {
+        let agents = state.agents.agents(&tenant.db).await?;
+        for approval in asked {
+            if let Some(turn) = turns.iter_mut().find(|turn| turn.id == approval.run.to_string()) {
+                turn.cards.push(approvals::http::view::card(approval, by, &agents, &[], now));
+            }
+        }
+    }
+    let mut frame = tenant.signed_in.frame(&context, &conversation.title, Section::Chat);
+    frame.waiting = state.agents.approvals_waiting(&tenant.db, by).await?;
     http::page(&ChatPage {
-        frame: tenant.signed_in.frame(&context, &conversation.title, Section::Chat),
+        frame,
         conversation: id.to_string(),
         conversations: view::list(summaries, Some(id), now),
-        waiting: turns.last().is_some_and(|turn| turn.answer.is_none()),
+        waiting: turns.last().is_some_and(|turn| turn.answer.is_none() && turn.cards.is_empty()),
         turns,
         documents: 0,
         examples: Vec::new(),
@@ -149,7 +163,6 @@ pub async fn ask_by_form(
 ) -> Result<Response> {
     let run = start(&state, &tenant, AGENT, form.question, form.conversation).await?;
     let conversation = run.conversation.map(|id| id.to_string()).unwrap_or_default();
-    // On its own, so that the run goes on when patience ends: dropping the events would stop it.
     let drained = tokio::spawn(run.events.for_each(|_| std::future::ready(())));
     let _ = tokio::time::timeout(FORM_PATIENCE, drained).await;
     Ok(Redirect::to(&format!("/chat/{conversation}")).into_response())

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    agents::{Author, Citation, Conversation, ConversationSummary, MessageState, StoredMessage, ToolCallSummary},
+    agents::{
+        Author, Citation, Conversation, ConversationSummary, MessageState, StoredMessage, ToolCallSummary,
+        approvals::http::view::Card,
+    },
     http::format,
     support::{ids::ConversationId, text::without_headings},
 };
@@ -28,6 +31,8 @@ pub(super) struct Turn {
     pub(super) question: String,
     /// What came of it; `None` while the run goes on.
     pub(super) answer: Option<AnswerView>,
+    /// What it waits for.
+    pub(super) cards: Vec<Card>,
 }
 
 /// An answer as the page shows it.
@@ -80,7 +85,8 @@ pub(super) fn turns(conversation: &Conversation, now: DateTime<Utc>) -> Vec<Turn
     for message in &conversation.messages {
         match (message.author, turns.last_mut()) {
             (Author::User, _) => {
-                turns.push(Turn { id: message.run.to_string(), question: message.text.clone(), answer: None });
+                let (id, question) = (message.run.to_string(), message.text.clone());
+                turns.push(Turn { id, question, answer: None, cards: Vec::new() });
             }
             (Author::Agent, Some(turn)) if turn.answer.is_none() => turn.answer = Some(answer(message, now)),
             // The newest messages only are loaded: the question may lie before them.
@@ -88,6 +94,7 @@ pub(super) fn turns(conversation: &Conversation, now: DateTime<Utc>) -> Vec<Turn
                 id: message.run.to_string(),
                 question: "…".to_owned(),
                 answer: Some(answer(message, now)),
+                cards: Vec::new(),
             }),
         }
     }
@@ -155,6 +162,10 @@ fn deed(tool: &str) -> String {
     match tool {
         "knowledge.search" => "searched knowledge".to_owned(),
         "knowledge.read" => "read a document".to_owned(),
+        "time.now" => "looked at the calendar".to_owned(),
+        "calculator.evaluate" => "calculated".to_owned(),
+        "http.fetch" => "read a web page".to_owned(),
+        "delegate.ask" => "asked a colleague".to_owned(),
         other => other.replace(['.', '_'], " "),
     }
 }

@@ -172,9 +172,8 @@ async fn claimed(db: &TenantDb, run: RunId, node: NodeId, alone: bool, which: &s
 
 /// Puts a run down until somebody has decided. False when it is not this node's any more.
 pub(in crate::agents) async fn wait(db: &TenantDb, run: RunId, node: NodeId) -> Result<bool> {
-    let put = sqlx::query(
-        "UPDATE runs SET state = 'waiting', node = NULL WHERE id = $1 AND node = $2 AND state = 'running'",
-    );
+    let put =
+        sqlx::query("UPDATE runs SET state = 'waiting', node = NULL WHERE id = $1 AND node = $2 AND state = 'running'");
     Ok(put.bind(run.0).bind(node.0).execute(db.pool()).await?.rows_affected() == 1)
 }
 
@@ -249,11 +248,10 @@ pub(in crate::agents) async fn waiting_of(db: &TenantDb, user: UserId) -> Result
 
 /// Everything that a run has written down, in order, and the last place.
 pub(super) async fn records(db: &TenantDb, run: RunId) -> Result<(Vec<Record>, i64)> {
-    let rows: Vec<(i64, String)> =
-        sqlx::query_as("SELECT seq, payload FROM run_journal WHERE run = $1 ORDER BY seq")
-            .bind(run.0)
-            .fetch_all(db.pool())
-            .await?;
+    let rows: Vec<(i64, String)> = sqlx::query_as("SELECT seq, payload FROM run_journal WHERE run = $1 ORDER BY seq")
+        .bind(run.0)
+        .fetch_all(db.pool())
+        .await?;
     let last = rows.last().map_or(0, |(seq, _)| *seq);
     let records = rows.iter().map(|(_, payload)| serde_json::from_str(payload).map_err(Error::internal));
     Ok((records.collect::<Result<_>>()?, last))

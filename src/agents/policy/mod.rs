@@ -6,6 +6,7 @@
 //! | reaches outside | asks | is done | asks | is not done |
 //! | reaches outside, after the run has read what others wrote | asks | asks, unless the rule says otherwise | asks | is not done |
 
+pub mod http;
 pub(super) mod store;
 
 use chrono::{DateTime, Utc};
@@ -13,11 +14,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Agents, soul::AgentInfo, tool::{Effects, ToolContext}};
+use super::{
+    Agents,
+    soul::AgentInfo,
+    tool::{Effects, ToolContext},
+};
 use crate::{
     audit::{self, Action, Actor, NewEntry},
     db::TenantDb,
-    support::{Error, Result, ids::{RunId, UserId}},
+    support::{
+        Error, Result,
+        ids::{RunId, UserId},
+    },
 };
 
 /// The longest name of a tool.

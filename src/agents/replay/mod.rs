@@ -74,10 +74,7 @@ impl Agents {
             retriever: Arc::new(RecordedSearch(recording.searched.clone())),
             tools: self.shared.tools.recorded(recording.results.clone()),
             in_flight: InFlight::new(),
-            limits: Limits {
-                steps: recording.max_steps.unwrap_or(self.shared.limits.steps),
-                ..self.shared.limits
-            },
+            limits: Limits { steps: recording.max_steps.unwrap_or(self.shared.limits.steps), ..self.shared.limits },
             node: self.shared.node,
         };
         let (run, conversation) = (RunId::generate(), ConversationId::generate());

@@ -73,9 +73,10 @@ async fn everything_a_run_did_can_be_read_back_from_the_audit_log() {
         Script::say("Sixteen weeks [1]."),
     ]);
     let answer = office.answer("How long is parental leave?").await;
-    let entries = office.audit(answer.run_id).await;
-    let actions: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions, ["run.started", "model.called", "tool.called", "model.called", "run.finished"]);
+    let mut entries = office.audit(answer.run_id).await;
+    let actions: Vec<_> = entries.iter().map(|entry| entry.action.clone()).collect();
+    assert_eq!(actions, ["run.started", "model.called", "run.tainted", "tool.called", "model.called", "run.finished"]);
+    assert_eq!(entries.remove(2).detail, json!({"text": "Handbook"}));
 
     assert_eq!(entries[0].actor, Actor::User { id: office.user });
     assert_eq!(entries[0].detail["question"], "How long is parental leave?");
@@ -128,7 +129,7 @@ async fn a_model_without_tools_has_the_search_made_for_it() {
     assert!(tools.is_empty());
     assert!(prompt.contains("# SOUL.md") && prompt.contains("<passage number=\"1\""), "{prompt}");
     let actions = office.actions(answer.run_id).await;
-    assert_eq!(actions, ["run.started", "knowledge.searched", "model.called", "run.finished"]);
+    assert_eq!(actions, ["run.started", "knowledge.searched", "run.tainted", "model.called", "run.finished"]);
 }
 
 #[tokio::test]
@@ -170,7 +171,7 @@ async fn without_a_model_the_best_passages_are_quoted_and_it_is_said() {
     );
     assert_eq!((answer.citations.len(), answer.citations[0].text.as_str()), (1, LEAVE));
     let actions = office.actions(answer.run_id).await;
-    assert_eq!(actions, ["run.started", "model.failed", "knowledge.searched", "run.finished"]);
+    assert_eq!(actions, ["run.started", "model.failed", "knowledge.searched", "run.tainted", "run.finished"]);
 
     let empty = Office::without_a_model(&[]).await;
     let answer = empty.answer("How long is parental leave?").await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aegis::{
-    agents::{Conversation, MessageState, Run, RunEvent, Thread},
+    agents::{Ask, Conversation, MessageState, Run, RunEvent, Thread},
     support::{Kind, ids::UserId},
 };
 use futures::StreamExt;
@@ -74,26 +74,47 @@ async fn a_run_is_stopped_by_its_own_person_alone_and_what_was_written_is_kept()
 }
 
 #[tokio::test]
-async fn a_reader_who_leaves_stops_the_run_and_it_is_stored() {
+async fn a_reader_who_leaves_stops_a_run_apart_and_nothing_else() {
     let office = Office::with(&[LEAVE]).await;
-    let mut run = hanging(&office).await;
+    office.ollama.script([Script::say("Sixteen weeks").then_hang()]);
+    let apart = Ask { thread: Thread::Apart { history: Vec::new() }, ..office.question("How long is leave?") };
+    let mut run = office.agents.ask(&office.tenant, apart).await.unwrap();
+    while !matches!(run.events.next().await, Some(RunEvent::Text { .. })) {}
     run.events = futures::stream::empty().boxed();
-    let kept = stored(&office, &run).await;
-    assert_eq!((kept.messages[1].state, kept.messages[1].text.as_str()), (MessageState::Stopped, "Sixteen weeks"));
     abandoned(&office).await;
+
+    office.ollama.script([Script::say("Sixteen whole weeks of leave.").slowly(Duration::from_millis(50))]);
+    let mut run = office.agents.ask(&office.tenant, office.question("How long is leave?")).await.unwrap();
+    while !matches!(run.events.next().await, Some(RunEvent::Text { .. })) {}
+    run.events = futures::stream::empty().boxed();
+    let again = office.agents.watch(&office.tenant, office.user, run.id).await.unwrap();
+    let all: Vec<_> = again.collect().await;
+    assert!(matches!(&all[0], RunEvent::Started { .. }), "it tells everything from the beginning: {all:?}");
+    let Some(RunEvent::Finished(answer)) = all.last() else { panic!("{all:?}") };
+    assert_eq!(answer.answer, "Sixteen whole weeks of leave.");
+    let other = office.agents.watch(&office.tenant, UserId::generate(), run.id).await;
+    assert_eq!(other.err().unwrap().kind(), Kind::NotFound);
 }
 
 #[tokio::test]
-async fn a_shutdown_stops_and_stores_all_runs_and_takes_no_more() {
+async fn a_shutdown_puts_runs_down_and_the_next_process_goes_on_with_them() {
     let office = Office::with(&[LEAVE]).await;
     let run = hanging(&office).await;
     office.agents.shutdown().await;
-    let kept =
-        office.agents.conversation(&office.tenant, office.user, run.conversation.unwrap()).await.unwrap().unwrap();
-    assert_eq!(kept.messages[1].state, MessageState::Stopped);
-    assert!(kept.messages[1].problem.as_ref().is_some_and(|problem| problem.contains("shut down")));
     let refused = office.agents.ask(&office.tenant, office.question("And now?")).await.err().unwrap();
     assert_eq!(refused.kind(), Kind::Unavailable);
+
+    let next = office.another_process();
+    office.ollama.script([Script::say("Sixteen weeks it is.")]);
+    assert_eq!(next.resume_all_of(&office.tenant, false).await.unwrap(), 1);
+    assert_eq!(
+        office.answered(run.conversation.unwrap()).await,
+        (MessageState::Complete, "Sixteen weeks it is.".to_owned())
+    );
+    assert_eq!(
+        office.actions(run.id).await,
+        ["run.started", "model.called", "run.resumed", "model.called", "run.finished"]
+    );
 }
 
 #[tokio::test]
