@@ -6,13 +6,14 @@
 //! cli/            one file per command
 //! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route, with who may use it), admin/ (the command line's side)
 //!  ── floor 5: what users see happen ───────────────────────────────────────────
-//! operator/       the operator's pages: tenants
+//! operator/       the operator's pages: tenants, models
 //! runs/           the audit log's pages, a run's time line, replay, retention
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
 //! agents/         soul, tool (trait + registry), run (the loop), citations, quoting, conversations
 //!  ── floor 3 ─────────────────────────────────────────────────────────────────
 //! knowledge/      extract/{pdf,docx,text}, chunk, ingest, search
-//! models/         chat + embedding traits; ollama, gguf (the built-in engine), minilm (the built-in vectors); router
+//! models/         chat + embedding traits; ollama, gguf (the built-in engine), minilm (the built-in vectors); router; catalogue (what there is, pulls)
+//! models/         chat + embedding traits; ollama, openai, gemini, anthropic, gguf (the built-in engine), minilm (the built-in vectors); router
 //!  ── floor 2 ─────────────────────────────────────────────────────────────────
 //! tenants/        provisioning: schema, roles; their life: suspended, resumed, deleted, gone
 //! accounts/       users, roles, memberships, invitations, sessions, sign-in, second factor, OpenID Connect, API tokens

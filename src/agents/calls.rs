@@ -116,10 +116,10 @@ impl Bench<'_> {
             return Ok(false);
         }
         let policies = policy::store::all(&self.context.db).await?;
-        let reads = |ready: &Ready<'_>| {
+        let only_reads = |ready: &Ready<'_>| {
             ready.tool.effects() == Effects::None && self.verdict(&policies, ready) == Verdict::Allow
         };
-        let (reading, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(reads);
+        let (reading, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(only_reads);
         if self.recalls {
             return Ok(true);
         }
@@ -253,7 +253,8 @@ impl Bench<'_> {
     async fn taint_with(&self, call: &ToolCall, outcome: Option<&Outcome>) -> Result<()> {
         let Some(Outcome { result: Ok(output), .. }) = outcome else { return Ok(()) };
         let untrusted = self.tools.find(&call.name).is_some_and(|tool| tool.returns_untrusted_text());
-        let names: Vec<String> = match call.arguments["url"].as_str() {
+        let place = ["url", "address"].iter().find_map(|name| call.arguments[name].as_str());
+        let names: Vec<String> = match place {
             _ if !untrusted && output.sources.is_empty() => return Ok(()),
             _ if !output.sources.is_empty() => output.sources.iter().map(|source| source.title.clone()).collect(),
             Some(url) => vec![url.to_owned()],

@@ -16,16 +16,27 @@ use super::{
 const MARK_OPEN: char = '\u{E000}';
 const MARK_CLOSE: char = '\u{E001}';
 
+/// What exceeds so many bytes is not shown.
+const LONGEST: usize = 256 << 10;
+/// How deep quotations and lists may lie in each other.
+const DEEPEST: usize = 32;
+
 /// Turns `markdown` into HTML. Marks that stand for one of `citations` become links to the passage:
 /// `<a class="cite" href="/knowledge/{document}?passage={passage}#passage-{passage}" data-passage="{passage}" data-cite="1">1</a>`
 pub fn render(markdown: &str, citations: &[Citation]) -> String {
+    let end = (0..=LONGEST.min(markdown.len())).rev().find(|end| markdown.is_char_boundary(*end)).unwrap_or(0);
+    let (markdown, rest) = markdown.split_at(end);
     let prepared = set_marks_apart(markdown, citations);
-    let mut renderer = Renderer { citations, in_code: false, links: Vec::new(), images: 0, events: Vec::new() };
+    let mut renderer =
+        Renderer { citations, in_code: false, links: Vec::new(), images: 0, blocks: Vec::new(), events: Vec::new() };
     for event in Parser::new_ext(&prepared, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
         renderer.take(event);
     }
     let mut out = String::with_capacity(markdown.len() * 2);
     html::push_html(&mut out, renderer.events.into_iter());
+    if !rest.is_empty() {
+        out.push_str("<p>The rest is too long to be shown.</p>\n");
+    }
     out
 }
 
@@ -61,9 +72,11 @@ fn set_marks_apart(markdown: &str, citations: &[Citation]) -> String {
 struct Renderer<'a> {
     citations: &'a [Citation],
     in_code: bool,
-    /// For each link that is open: whether it is written.
-    links: Vec<bool>,
+    /// For each link that is open: its host and what was written in it, if it is written.
+    links: Vec<Option<(String, String)>>,
     images: usize,
+    /// For each quotation, list and item that is open: whether it is written.
+    blocks: Vec<bool>,
     events: Vec<Event<'a>>,
 }
 
@@ -77,7 +90,12 @@ impl<'a> Renderer<'a> {
             | Event::InlineMath(text)
             | Event::DisplayMath(text)
             | Event::FootnoteReference(text) => self.text(&text),
-            Event::Code(code) => self.events.push(Event::Code(brackets(&code).into())),
+            Event::Code(code) => {
+                if let Some(Some((_, written))) = self.links.last_mut() {
+                    written.push_str(&code);
+                }
+                self.events.push(Event::Code(brackets(&code).into()));
+            }
             Event::Start(tag) => self.start(tag),
             Event::End(tag) => self.end(tag),
             Event::TaskListMarker(_) => {}
@@ -101,7 +119,7 @@ impl<'a> Renderer<'a> {
             Tag::Link { link_type, dest_url, .. } => {
                 // A link in a link cannot be; an image's text is no place for one either.
                 let address = safe_address(link_type, &dest_url).filter(|_| self.links.is_empty() && self.images == 0);
-                self.links.push(address.is_some());
+                self.links.push(address.as_deref().map(|address| (host(address).to_owned(), String::new())));
                 if let Some(address) = address {
                     let open = format!(
                         r#"<a href="{}" rel="noopener noreferrer nofollow" target="_blank">"#,
@@ -114,6 +132,14 @@ impl<'a> Renderer<'a> {
             Tag::Image { .. } => {
                 self.images += 1;
                 return;
+            }
+            block @ (Tag::BlockQuote(_) | Tag::List(_) | Tag::Item) => {
+                let written = self.blocks.len() < DEEPEST;
+                self.blocks.push(written);
+                if !written {
+                    return;
+                }
+                block
             }
             other => other,
         };
@@ -129,7 +155,10 @@ impl<'a> Renderer<'a> {
                 TagEnd::CodeBlock
             }
             TagEnd::Link => {
-                if self.links.pop() == Some(true) {
+                if let Some(Some((host, text))) = self.links.pop() {
+                    if claims_another(&text, &host) {
+                        self.events.push(Event::Text(format!(" ({host})").into()));
+                    }
                     self.events.push(Event::InlineHtml("</a>".into()));
                 }
                 return;
@@ -138,13 +167,22 @@ impl<'a> Renderer<'a> {
                 self.images = self.images.saturating_sub(1);
                 return;
             }
+            block @ (TagEnd::BlockQuote(_) | TagEnd::List(_) | TagEnd::Item) => {
+                if self.blocks.pop() != Some(true) {
+                    return;
+                }
+                block
+            }
             other => other,
         };
         self.events.push(Event::End(tag));
     }
 
     fn text(&mut self, text: &str) {
-        if self.in_code || self.links.contains(&true) {
+        if let Some(Some((_, written))) = self.links.last_mut() {
+            written.push_str(text);
+        }
+        if self.in_code || self.links.iter().any(Option::is_some) {
             self.events.push(Event::Text(brackets(text).into()));
             return;
         }
@@ -195,6 +233,28 @@ fn safe_address(kind: LinkType, address: &str) -> Option<String> {
     let starts_with =
         |scheme: &str| address.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     ["https://", "http://", "mailto:"].into_iter().any(starts_with).then_some(address)
+}
+
+/// The host of an address, without `www.`.
+fn host(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    host.strip_prefix("www.").unwrap_or(host)
+}
+
+/// Whether a link's text reads like an address on another host than the one that it leads to.
+fn claims_another(text: &str, actual: &str) -> bool {
+    let is_host = |word: &str| {
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-');
+        let ending = word.rsplit('.').next().unwrap_or_default();
+        word.contains('.')
+            && word.chars().all(plain)
+            && ending.chars().count() > 1
+            && !ending.starts_with(char::is_numeric)
+    };
+    let words = text.split_whitespace().map(|word| host(word.trim_matches(['(', ')', ',', '.', '"', '\''])));
+    words.filter(|word| is_host(word)).any(|word| !word.eq_ignore_ascii_case(actual))
 }
 
 fn brackets(text: &str) -> String {

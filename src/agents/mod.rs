@@ -292,19 +292,16 @@ impl Agents {
         });
         let agent = Some(asked.profile.info.id.as_str());
         recorder.note_by(asked.actor.clone(), Action::RunStarted, agent, detail).await?;
-        let journal = match asks {
-            Some(asks) => {
-                if !self.begin(db, run, asks, &asked, &has_read).await? {
-                    return Err(still_answering());
-                }
-                Journal::new(db.clone(), run)
+        let journal = if let Some(asks) = asks {
+            if !self.begin(db, run, asks, &asked, &has_read).await? {
+                return Err(still_answering());
             }
-            None => {
-                if let Some(conversation) = conversation {
-                    self.store_question(db, conversation, run, &asked.question).await?;
-                }
-                Journal::none()
+            Journal::new(db.clone(), run)
+        } else {
+            if let Some(conversation) = conversation {
+                self.store_question(db, conversation, run, &asked.question).await?;
             }
+            Journal::none()
         };
 
         sender.send(RunEvent::Started { run, conversation });

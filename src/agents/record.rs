@@ -31,6 +31,7 @@ use crate::{
     db::TenantDb,
     models::{
         chat::{Capabilities, Finish, ToolCall},
+        meter::Price,
         router::{Attempt, Choice},
     },
     support::{Result, clock::SharedClock, ids::RunId},
@@ -136,6 +137,7 @@ impl ModelCall {
             "results_cut": prepared.map(|prepared| prepared.results_cut),
             "attempts": end.attempts,
             "why": end.why,
+            "price": end.price,
             "outcome": outcome,
             "error": end.error,
             "text": end.text,
@@ -155,6 +157,8 @@ pub(super) struct CallEnd<'a> {
     pub(super) attempts: &'a [Attempt],
     /// By which route, and at which place of it, the model was come to.
     pub(super) why: Option<&'a Choice>,
+    /// What it costs.
+    pub(super) price: Option<Price>,
     pub(super) error: Option<String>,
     pub(super) text: &'a str,
     pub(super) tool_calls: &'a [ToolCall],

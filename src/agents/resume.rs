@@ -196,7 +196,7 @@ impl Agents {
             match self.take_over(db, run, alone, "the process that worked on it had ended").await {
                 Ok(taken) => resumed += usize::from(taken),
                 Err(error) => {
-                    tracing::error!(%run, error = ?error, "a run could not go on; the next start tries again")
+                    tracing::error!(%run, error = ?error, "a run could not go on; the next start tries again");
                 }
             }
         }

@@ -198,14 +198,13 @@ impl Bench<'_> {
     ) -> Result<&'p [Citation]> {
         let citations = found.get_or_try_init(|| async {
             let started = Instant::now();
-            let (hits, duration_ms) = match self.journal.searched() {
-                Some(known) => known,
-                None => {
-                    let hits = self.retriever.retrieve(self.context, self.query, prompt::READING_PASSAGES).await?;
-                    let duration_ms = elapsed_ms(started);
-                    self.journal.write(&Record::Searched { sources: hits.clone(), duration_ms }).await?;
-                    (hits, duration_ms)
-                }
+            let (hits, duration_ms) = if let Some(known) = self.journal.searched() {
+                known
+            } else {
+                let hits = self.retriever.retrieve(self.context, self.query, prompt::READING_PASSAGES).await?;
+                let duration_ms = elapsed_ms(started);
+                self.journal.write(&Record::Searched { sources: hits.clone(), duration_ms }).await?;
+                (hits, duration_ms)
             };
             let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
             let numbered = lock(sources).add(hits);
@@ -340,7 +339,7 @@ impl Bench<'_> {
         given: Vec<u32>,
         progress: &mut Progress,
     ) -> Result<Reply> {
-        let Answering { model, capabilities, mut stream, attempts, why, .. } = answering;
+        let Answering { model, capabilities, mut stream, attempts, why, price, .. } = answering;
         let first_piece_ms = call.elapsed_ms();
         progress.model = Some(model.clone());
         let (mut calls, mut ended) = (Vec::new(), None);
@@ -367,6 +366,7 @@ impl Bench<'_> {
         let end = CallEnd {
             attempts: &attempts,
             why: Some(&why),
+            price: Some(price),
             error: ended.as_ref().err().map(ToString::to_string),
             text: &progress.text,
             tool_calls: &calls,

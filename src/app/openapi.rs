@@ -23,7 +23,7 @@ use crate::{
     http::error::Envelope,
     knowledge::http::KnowledgeApi,
     models::budget::http::UsageApi,
-    operator::http::OperatorApi,
+    operator::http::{OperatorApi, models::ModelsApi},
     runs::http::AuditApi,
     secrets::http::SecretsApi,
 };
@@ -43,6 +43,7 @@ fn parts() -> Vec<utoipa::openapi::OpenApi> {
         UsageApi::openapi(),
         OrganisationApi::openapi(),
         OperatorApi::openapi(),
+        ModelsApi::openapi(),
         AuditApi::openapi(),
         EgressApi::openapi(),
     ]

@@ -30,7 +30,10 @@ use crate::{
     models::budget::http::{self as usage, UsageState},
     operator::{
         Operator,
-        http::{self as operator, OperatorState},
+        http::{
+            self as operator, OperatorState,
+            models::{self, ModelsState},
+        },
     },
     runs::http::{self as runs, RunsState},
     secrets::http::{self as secrets, SecretsState},
@@ -206,6 +209,15 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/api/operator/tenants/{tenant}/resume", Operator, operator::resume_tenant)
         .post("/api/operator/tenants/{tenant}/delete", Operator, operator::delete_tenant)
         .post("/api/operator/tenants/{tenant}/undelete", Operator, operator::undelete_tenant)
+        .get("/operator/models", Operator, models::show_models)
+        .get("/operator/models/progress", Operator, models::watch_pulls)
+        .post("/operator/models/pull", Operator, models::pull_model_by_form)
+        .post("/operator/models/stop", Operator, models::stop_pull_by_form)
+        .post("/operator/models/delete", Operator, models::delete_model_by_form)
+        .get("/api/operator/models", Operator, models::list_models)
+        .post("/api/operator/models/pull", Operator, models::pull_model)
+        .post("/api/operator/models/stop", Operator, models::stop_pull)
+        .post("/api/operator/models/delete", Operator, models::delete_model)
         .get("/api/egress", Operator, egress_api::list_allowed)
 }
 
@@ -272,6 +284,12 @@ impl FromRef<WebState> for OperatorState {
             grace_days: config.tenants.deletion_grace_days,
             clock: clock.clone(),
         }
+    }
+}
+
+impl FromRef<WebState> for ModelsState {
+    fn from_ref(state: &WebState) -> Self {
+        Self { catalogue: state.app.catalogue.clone(), clock: state.app.clock.clone() }
     }
 }
 

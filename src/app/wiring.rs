@@ -13,7 +13,7 @@ use crate::{
         tool::Tool,
         tools::{Calculator, ClockTool, Delegate, Fetch, sandbox::Sandbox},
     },
-    audit::HeadFiles,
+    audit::{HeadFiles, Log},
     config::{Config, DatabaseMode},
     db::{Databases, Server},
     egress::Egress,
@@ -24,7 +24,7 @@ use crate::{
         jobs::{self as knowledge_jobs, IngestDocument, Ingester},
         tools::{KnowledgeRetriever, ReadTool, SearchTool},
     },
-    models::{self, Router, budget::Budgets, embedding::EmbeddingModel},
+    models::{self, Router, budget::Budgets, catalogue::Catalogue, embedding::EmbeddingModel},
     postgres::Supervisor,
     runs::{self, Runs},
     secrets::Secrets,
@@ -56,6 +56,8 @@ pub struct App {
     pub router: Router,
     /// What models may be spent on.
     pub budgets: Budgets,
+    /// What models there are, and fetching them.
+    pub catalogue: Catalogue,
     /// The model that makes vectors.
     pub embedding: Arc<dyn EmbeddingModel>,
     /// The way out.
@@ -107,6 +109,7 @@ impl App {
         let embedding = models::embedding_from(&config, &egress).await?;
         let budgets = Budgets::new(&config.budgets, clock.clone());
         let router = models::router_from(&config, &egress, clock.clone())?;
+        let catalogue = models::catalogue_of(&router, &config, &egress, Log::of_appliance(&databases), &clock)?;
 
         let jobs = Arc::new(Jobs::new(&databases, jobs::Settings::default()).with_gate(tenants.clone()));
         let knowledge = Knowledge::new(
@@ -147,6 +150,7 @@ impl App {
             knowledge,
             agents,
             router,
+            catalogue,
             budgets,
             embedding,
             runs,

@@ -133,6 +133,11 @@ catalogue! {
     BudgetChanged "budget.changed" of "the budget": "somebody set what may be spent in a month, or took the bound away; the bounds before and after";
     BudgetNearlyUsed "budget.nearly_used" of "the budget": "so many percent of it were used up; told once a month";
 
+    // ── Models on the servers (models); in the appliance's log ──
+    ModelPulled "model.pulled" of "the model": "an operator had a server fetch it; which server, how it ended, how many bytes";
+    ModelDeleted "model.deleted" of "the model": "an operator had it removed from a server's disk; which server";
+    ModelTested "model.tested" of "the route or the target": "an operator asked it a question to try it; who answered, how fast, whether it calls tools";
+
     // ── The log itself (audit, runs) ──
     AuditVerified "audit.verified" of "nothing": "somebody had the whole log checked; how many entries, and whether the chain is whole";
     AuditExported "audit.exported" of "the run, or nothing": "somebody took a copy of the log, or of a run";

@@ -11,6 +11,7 @@ mod doctor;
 mod egress;
 mod kb;
 mod key;
+mod models;
 mod output;
 mod permissions;
 mod secret;
@@ -25,7 +26,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use self::{client::Client, output::Output};
-use crate::{agents::tools, config::Config, knowledge, models, postgres};
+use crate::{agents::tools, config::Config, knowledge, models::gguf, postgres};
 
 /// A staff of AI agents on your own server.
 #[derive(Debug, Parser)]
@@ -60,6 +61,9 @@ enum Command {
     /// Add, list, remove and search documents.
     #[command(subcommand)]
     Kb(kb::Kb),
+    /// List models, try them, fetch them.
+    #[command(subcommand)]
+    Models(models::Models),
     /// Ask an agent and wait for the answer.
     Ask(ask::Ask),
     /// Show which role may do what, or who may use which route.
@@ -118,7 +122,7 @@ fn run_as_child() -> Option<ExitCode> {
     match first.to_str()? {
         "__extract" => Some(knowledge::extract::child::main()),
         "__tool" => Some(tools::sandbox::main()),
-        "__engine" => Some(models::gguf::child::main(arguments)),
+        "__engine" => Some(gguf::child::main(arguments)),
         "__launch" => Some(postgres::launch::main(arguments)),
         _ => None,
     }
@@ -144,6 +148,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
             Command::User(command) => command.run(&client, output).await,
             Command::Token(command) => command.run(&client, output).await,
             Command::Kb(command) => command.run(&client, output).await,
+            Command::Models(command) => command.run(&client, output).await,
             Command::Ask(command) => command.run(&client, output).await,
             Command::Secret(command) => command.run(&client, output).await,
             Command::Key(command) => command.run(&client, &config, output).await,

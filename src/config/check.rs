@@ -1,5 +1,8 @@
 //! Settings that are well formed and still cannot be used, alone or together.
 
+mod providers;
+mod routes;
+
 use std::net::SocketAddr;
 
 use tracing_subscriber::EnvFilter;
@@ -8,7 +11,7 @@ use super::{
     AllowedHost, Budgets, Config, DatabaseMode, EmbeddingProvider, Oidc,
     load::Given,
     oidc,
-    problem::{Origin, Problem, meant},
+    problem::{Origin, Problem},
 };
 
 /// The connection limit of a tenant's role.
@@ -19,8 +22,6 @@ const BUILTIN_EMBEDDING_TOKENS: u64 = 256;
 
 /// What somebody may become by an address alone.
 const JOINING_ROLES: [&str; 2] = ["member", "viewer"];
-
-const CHAT_TARGETS: [&str; 2] = ["ollama", "builtin"];
 
 /// All contradictions, in the order of the example file.
 pub(super) fn check(config: &Config, given: &Given) -> Vec<Problem> {
@@ -38,6 +39,9 @@ pub(super) fn check(config: &Config, given: &Given) -> Vec<Problem> {
         checks.oidc(config, name, provider);
     }
     checks.models(config);
+    for (name, provider) in &config.providers {
+        checks.provider(name, provider);
+    }
     checks.egress(config);
     checks.problems
 }
@@ -156,24 +160,14 @@ impl Checks<'_> {
 
     fn models(&mut self, config: &Config) {
         let models = &config.models;
-        for (place, target) in models.chain.iter().enumerate() {
-            if !CHAT_TARGETS.contains(&target.as_str()) {
-                let suggestion = match meant(target, CHAT_TARGETS) {
-                    Some(meant) => format!("did you mean \"{meant}\"?"),
-                    None => format!("there are: {}", CHAT_TARGETS.join(", ")),
-                };
-                self.refuse("models.chain", format!("there is no target \"{target}\""), Some(&suggestion));
-            } else if models.chain[..place].contains(target) {
-                self.refuse("models.chain", format!("names \"{target}\" twice"), None);
-            }
-        }
+        self.routes(config);
         let ollama = &models.ollama;
         let embeds = config.embedding.provider == EmbeddingProvider::Ollama;
         if !is_origin(ollama.url.trim_end_matches('/')) {
             let message = format!("\"{}\" is not an address of a server", super::load::masked(&ollama.url));
             self.refuse("models.ollama.url", message, Some("write it as \"http://127.0.0.1:11434\""));
         }
-        if ollama.model.trim().is_empty() && models.chain.iter().any(|target| target == "ollama") {
+        if ollama.model.trim().is_empty() && routes::ask_ollama(config) {
             self.refuse(
                 "models.ollama.model",
                 "is empty, and the chain asks ollama",
@@ -190,6 +184,8 @@ impl Checks<'_> {
         self.within("models.ollama.max_context", ollama.max_context, 512, 1 << 21);
         self.within("models.ollama.load_timeout_seconds", ollama.load_timeout_seconds, 1, 3600);
         self.within("models.ollama.idle_timeout_seconds", ollama.idle_timeout_seconds, 1, 3600);
+        self.within("models.ollama.keep_alive_minutes", ollama.keep_alive_minutes, 0, 60 * 24 * 365);
+        self.within("models.ollama.parallel", ollama.parallel, 0, 1024);
         self.within("models.builtin.max_context", models.builtin.max_context, 512, 1 << 20);
         self.within("models.builtin.threads", models.builtin.threads, 0, 1024);
         self.within("models.builtin.unload_seconds", models.builtin.unload_seconds, 1, 1 << 30);

@@ -244,6 +244,11 @@ fn alone(key: &str, setting: &Setting) -> Result<(), Problem> {
             let suggestion = meant(&found, allowed.iter().copied()).map(|meant| format!("did you mean \"{meant}\"?"));
             problem(format!("\"{found}\" is not among {}", allowed.join(", "))).suggest(suggestion)
         }
+        // Within a setting that is a table: `models` of a provider.
+        Refusal::UnknownField(found, allowed) if !is_secret(key) => {
+            let suggestion = meant(&found, allowed.iter().copied()).map(|meant| format!("did you mean \"{meant}\"?"));
+            problem(format!("there is no \"{found}\" in it, there are {}", allowed.join(", "))).suggest(suggestion)
+        }
         _ if is_secret(key) => problem(format!("{} is expected", expected(key))),
         _ => problem(format!("{} is expected, not {}", expected(key), described(&setting.value))),
     })
@@ -255,6 +260,9 @@ fn expected(key: &str) -> &'static str {
         Some(Value::Boolean(_)) => "true or false",
         Some(Value::Array(_)) => "a list of texts, [\"…\", \"…\"],",
         Some(_) => "a text in quotes",
+        None if key.starts_with("providers.") && !is_secret(key) => {
+            "models by their names, { \"model\" = { context = 131072 } },"
+        }
         None if is_secret(key) => "a text in quotes, { file = \"/path\" } or { env = \"NAME\" }",
         None => "a path in quotes",
     }

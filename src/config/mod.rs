@@ -9,6 +9,8 @@ mod known;
 mod load;
 mod oidc;
 mod problem;
+mod providers;
+mod routes;
 mod secret;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -19,6 +21,8 @@ pub use self::{
     egress::{AllowedHost, Egress},
     oidc::{Oidc, Preset},
     problem::{Origin, Problem},
+    providers::{Provider, ProviderKind, ProviderModel},
+    routes::{DEFAULT as DEFAULT_ROUTE, ModelRoute},
     secret::Secret,
 };
 
@@ -51,6 +55,9 @@ pub struct Config {
     pub models: Models,
     /// Runs of agents.
     pub agents: Agents,
+    /// Further servers of chat models, by name.
+    #[serde(default)]
+    pub providers: BTreeMap<String, Provider>,
     /// What models may be spent on.
     pub budgets: Budgets,
     /// The audit log.
@@ -214,8 +221,12 @@ pub enum EmbeddingProvider {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Models {
-    /// Which targets are asked, in order: `ollama`, `builtin`. Quoting the knowledge base always comes last.
+    /// Which targets are asked, in order, by the route `default`: `ollama`, `ollama/<model>`, `builtin`,
+    /// `<provider>/<model>`. Quoting the knowledge base always comes last.
     pub chain: Vec<String>,
+    /// `[models.routes.<name>]`
+    #[serde(default)]
+    pub routes: BTreeMap<String, ModelRoute>,
     /// `[models.ollama]`
     pub ollama: Ollama,
     /// `[models.builtin]`
@@ -250,6 +261,10 @@ pub struct Ollama {
     pub load_timeout_seconds: u64,
     /// Seconds between two pieces of an answer.
     pub idle_timeout_seconds: u64,
+    /// Minutes that the server keeps a model in memory after an answer; 0 unloads it at once.
+    pub keep_alive_minutes: u64,
+    /// Answers that are asked of the server at once; others wait here. 0: as many as come.
+    pub parallel: u32,
 }
 
 /// `[models.builtin]`

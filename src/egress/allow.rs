@@ -81,6 +81,13 @@ pub(super) fn of_providers(config: &Config) -> Result<Vec<Grant>> {
     if embeds || config.models.chain.iter().any(|target| target == "ollama") {
         granted.push(Grant::provider("models.ollama.url", &config.models.ollama.url)?);
     }
+    for (name, provider) in &config.providers {
+        // The operator has named a server of their own; a vendor's lies on the internet.
+        granted.push(match &provider.url {
+            Some(url) => Grant::provider(&format!("providers.{name}.url"), url)?,
+            None => Grant::vendor(&format!("providers.{name}"), provider.url())?,
+        });
+    }
     for (name, provider) in &config.oidc {
         let endpoints = provider.endpoints.iter().map(String::as_str);
         for address in iter::once(provider.issuer()).chain(endpoints) {

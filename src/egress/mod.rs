@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-pub use reqwest::{Client, Method, Request, Url, header};
+pub use reqwest::{Client, Method, Request, Response as Answer, Url, header};
 
 use crate::{
     config::Config,

@@ -118,13 +118,15 @@ pub enum Section {
     Settings,
     /// All organisations, for the appliance's operators.
     Tenants,
+    /// The models that all of them use, for the appliance's operators.
+    Models,
     /// A page outside the rail: sign-in, errors, one's own account.
     Elsewhere,
 }
 
 impl Section {
     /// The sections of the rail, in its order.
-    pub const RAIL: [Self; 8] = [
+    pub const RAIL: [Self; 9] = [
         Self::Chat,
         Self::Knowledge,
         Self::Approvals,
@@ -133,6 +135,7 @@ impl Section {
         Self::Members,
         Self::Settings,
         Self::Tenants,
+        Self::Models,
     ];
 
     /// The page that it begins with.
@@ -146,6 +149,7 @@ impl Section {
             Self::Members => "/members",
             Self::Settings => "/settings",
             Self::Tenants => "/operator/tenants",
+            Self::Models => "/operator/models",
             Self::Elsewhere => "/",
         }
     }
@@ -161,6 +165,7 @@ impl Section {
             Self::Members => "Members",
             Self::Settings => "Settings",
             Self::Tenants => "Tenants",
+            Self::Models => "Models",
             Self::Elsewhere => "Start",
         }
     }
@@ -176,6 +181,7 @@ impl Section {
             Self::Members => "users",
             Self::Settings => "settings",
             Self::Tenants => "building-2",
+            Self::Models => "cpu",
             Self::Elsewhere => "mark",
         }
     }

@@ -135,7 +135,7 @@ pub enum ModelError {
         address: String,
     },
     /// The server has no such model.
-    #[error("the model {model} is not there; fetch it with `{remedy}`")]
+    #[error("the model {model} is not there; run `{remedy}`")]
     ModelMissing {
         /// Its name.
         model: String,

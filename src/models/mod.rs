@@ -1,31 +1,39 @@
 //! Language models: what a chat model and an embedding model are, who provides them, and how one is chosen.
 
+pub mod anthropic;
+mod assembly;
 pub mod budget;
+pub mod catalogue;
 pub mod chat;
 pub mod embedding;
+pub mod gemini;
 pub mod gguf;
 pub mod meter;
 pub mod minilm;
 mod names;
 pub mod ollama;
+pub mod openai;
 mod printed;
+mod prompted;
+pub mod provider;
 pub mod router;
 mod stream;
 pub mod tokens;
+mod wire;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
-    config::{Config, EmbeddingProvider},
+    audit::Log,
+    config::{self, Config, EmbeddingProvider, ProviderKind},
     egress::Egress,
     support::{Error, Result, clock::SharedClock},
 };
-use chat::ChatModel;
+use catalogue::Catalogue;
 use embedding::EmbeddingModel;
 pub use router::Router;
-use router::TargetStatus;
 
-/// The chain of `models.chain`, the built-in engine run by this same binary.
+/// The routes of the configuration, the built-in engine run by this same binary.
 ///
 /// # Errors
 /// `Invalid` when the chain names something unknown, or an address is wrong.
@@ -39,40 +47,27 @@ pub fn router_from(config: &Config, egress: &Egress, clock: SharedClock) -> Resu
 /// # Errors
 /// As for [`router_from`].
 pub fn router_with_engine(config: &Config, egress: &Egress, clock: SharedClock, engine: &Path) -> Result<Router> {
-    let mut models: Vec<Arc<dyn ChatModel>> = Vec::new();
-    let mut absent = Vec::new();
-    for target in &config.models.chain {
-        match target.as_str() {
-            "ollama" => {
-                let server = ollama::Server::new(&config.models.ollama, egress.clone())?;
-                models.push(Arc::new(ollama::OllamaChat::new(server, &config.models.ollama)));
-            }
-            "builtin" => match gguf::discover(&config.models.builtin, &config.data_dir) {
-                Some(file) => models.push(Arc::new(gguf::Gguf::new(engine.to_owned(), file, &config.models.builtin))),
-                None => absent.push(no_model_file(&config.data_dir)),
-            },
-            other => {
-                let problem = format!("`models.chain` names `{other}`, which is no chat model");
-                return Err(Error::invalid(problem).remedy("use `ollama` and `builtin`"));
-            }
-        }
-    }
-    Ok(Router::new(models, clock).with_absent(absent))
+    assembly::router(config, egress, clock, engine)
 }
 
-fn no_model_file(data_dir: &Path) -> TargetStatus {
-    TargetStatus {
-        model: "builtin".to_owned(),
-        ok: false,
-        problem: Some("there is no model file for the built-in engine".to_owned()),
-        remedy: Some(format!(
-            "put a chat model's .gguf file into {} and restart, or take `builtin` out of `models.chain`",
-            data_dir.join("models").display()
-        )),
-        capabilities: None,
-        price: meter::Price::Free,
-        cooling_seconds: None,
+/// What models there are: those of `router`, and those that the Ollama servers of the configuration keep.
+///
+/// # Errors
+/// `Invalid` when an address is wrong.
+pub fn catalogue_of(
+    router: &Router,
+    config: &Config,
+    egress: &Egress,
+    log: Log,
+    clock: &SharedClock,
+) -> Result<Catalogue> {
+    let own = ollama::Server::new(&config.models.ollama, egress.clone())?;
+    let mut servers = BTreeMap::from([("ollama".to_owned(), own)]);
+    for (name, provider) in config.providers.iter().filter(|(_, provider)| provider.kind() == ProviderKind::Ollama) {
+        let settings = config::Ollama { url: provider.url().to_owned(), ..config.models.ollama.clone() };
+        servers.insert(name.clone(), ollama::Server::new(&settings, egress.clone())?);
     }
+    Ok(Catalogue::new(router.clone(), servers, log, clock.clone()))
 }
 
 /// The model of `[embedding]`. One of Ollama is asked for its dimensions; if the server does not answer yet,

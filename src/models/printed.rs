@@ -1,16 +1,21 @@
 //! Models that print what should have come apart: `<think>` blocks, and tool calls as text. This sorts a
 //! stream of text into text, thoughts and calls. Small models and models without a proper template do this
 //! everywhere; the built-in engine, which has only text, relies on it.
+//!
+//! What is found does not depend on where the pieces of the stream end, and what is no call is passed on as it came.
 
 mod calls;
+mod dress;
+mod tolerant;
 
 use super::chat::{ChatEvent, ToolSpec};
+use calls::Reading;
+use dress::{Dress, LONGEST, Seen};
 
-const CALL: (&str, &str) = ("<tool_call>", "</tool_call>");
-const THOUGHT: (&str, &str) = ("<think>", "</think>");
+const THOUGHTS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
 
-/// The longest text that is held back as a possible call. Beyond it, it is an answer that looks like JSON.
-const LONGEST_CALL: usize = 16 * 1024;
+/// Signs that a dress or a thought begins with.
+const BEGINNINGS: [u8; 6] = [b'<', b'[', b'{', b'`', b'A', b'f'];
 
 /// Sorts the text of one answer. Give it the pieces as they come and [`Sorter::finish`] at the end.
 pub(super) struct Sorter {
@@ -18,25 +23,28 @@ pub(super) struct Sorter {
     state: State,
     /// Text that is not decided yet.
     held: String,
+    /// Whether `held` begins a line.
+    line_start: bool,
     calls: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing but blanks so far.
+    /// Nothing but blanks so far, or since a thought or a call.
     Start,
-    /// The whole answer may be a call: it began with a brace or a fence.
-    MaybeCall,
     /// Ordinary text; a tag may follow.
     Text,
-    InCall,
-    InThought,
+    /// Until this tag.
+    InThought(&'static str),
+    InCall(Dress),
+    /// A call was meant that cannot be read: the rest of the answer stays with it.
+    Broken,
 }
 
 impl Sorter {
     /// `tools` are those that were offered: only a call of one of them is a call.
     pub(super) fn new(tools: &[ToolSpec]) -> Self {
-        Self { tools: tools.to_vec(), state: State::Start, held: String::new(), calls: 0 }
+        Self { tools: tools.to_vec(), state: State::Start, held: String::new(), line_start: true, calls: 0 }
     }
 
     /// Takes the next piece and gives back what is decided by it.
@@ -49,16 +57,36 @@ impl Sorter {
 
     /// The answer is over: what is still held back is decided now.
     pub(super) fn finish(&mut self) -> Vec<ChatEvent> {
-        let mut events = Vec::new();
-        let held = std::mem::take(&mut self.held);
-        match self.state {
-            State::InThought => thought(held, &mut events),
-            // A call whose end tag is missing because the model stopped there.
-            State::InCall => self.call_or_text(&held, &format!("{}{held}", CALL.0), &mut events),
-            State::MaybeCall => self.call_or_text(&held, &held, &mut events),
-            State::Start | State::Text => text(held, &mut events),
-        }
+        let (mut events, broken) = self.end();
+        text(broken.unwrap_or_default(), &mut events);
         events
+    }
+
+    /// As [`Sorter::finish`]; a call that was meant and cannot be read is given back apart, for the model to be asked again.
+    pub(super) fn end(&mut self) -> (Vec<ChatEvent>, Option<String>) {
+        let mut events = Vec::new();
+        let mut held = std::mem::take(&mut self.held);
+        match self.state {
+            State::InThought(_) => thought(held, &mut events),
+            State::Start | State::Text => text(held, &mut events),
+            State::Broken => return (events, Some(held)),
+            // A call whose end is missing because the model stopped there.
+            State::InCall(dress) => match calls::read(&held, dress, &self.tools) {
+                Reading::Calls(found) => self.found(found, &mut events),
+                Reading::Broken => return (events, Some(held)),
+                // There may be others in it.
+                Reading::Text => {
+                    self.held = held.split_off(dress.opening());
+                    text(held, &mut events);
+                    (self.state, self.line_start) = (State::Text, false);
+                    while self.step(&mut events) {}
+                    let (rest, broken) = self.end();
+                    events.extend(rest);
+                    return (events, broken);
+                }
+            },
+        }
+        (events, None)
     }
 
     /// How many calls were found.
@@ -69,69 +97,105 @@ impl Sorter {
     /// Decides as much as it can; true when there may be more to decide.
     fn step(&mut self, events: &mut Vec<ChatEvent>) -> bool {
         match self.state {
-            State::Start => self.look_at_the_start(),
-            State::MaybeCall => {
-                let goes_on = self.held.len() <= LONGEST_CALL && calls::may_be_whole_call(&self.held);
-                if !goes_on {
-                    self.state = State::Text;
+            State::Broken => false,
+            State::Start => {
+                self.held.drain(..self.held.len() - self.held.trim_start().len());
+                if self.held.is_empty() {
+                    return false;
                 }
-                !goes_on
+                (self.state, self.line_start) = (State::Text, true);
+                true
             }
-            State::Text => self.look_for_a_tag(events),
-            State::InThought => {
-                let Some(end) = self.held.find(THOUGHT.1) else {
-                    let keep = partial_tag(&self.held, THOUGHT.1);
+            State::Text => self.look_for_a_beginning(events),
+            State::InThought(closing) => {
+                let Some(end) = self.held.find(closing) else {
+                    let keep = partial_tag(&self.held, closing);
                     thought(self.held.drain(..self.held.len() - keep).collect(), events);
                     return false;
                 };
                 thought(self.held[..end].to_owned(), events);
-                self.held.drain(..end + THOUGHT.1.len());
+                self.held.drain(..end + closing.len());
                 self.state = State::Start;
                 true
             }
-            State::InCall => {
-                let Some(end) = self.held.find(CALL.1) else { return false };
-                let inside = self.held[..end].to_owned();
-                self.held.drain(..end + CALL.1.len());
-                self.state = State::Text;
-                self.call_or_text(&inside, &format!("{}{inside}{}", CALL.0, CALL.1), events);
-                true
+            State::InCall(dress) => self.look_for_the_end(dress, events),
+        }
+    }
+
+    fn look_for_a_beginning(&mut self, events: &mut Vec<ChatEvent>) -> bool {
+        let bytes = self.held.as_bytes();
+        for at in (0..bytes.len()).filter(|&at| BEGINNINGS.contains(&bytes[at])) {
+            let line_start = if at == 0 { self.line_start } else { bytes[at - 1] == b'\n' };
+            let rest = &self.held[at..];
+            if let Some((opening, closing)) = THOUGHTS.into_iter().find(|(opening, _)| rest.starts_with(opening)) {
+                self.pass_on(at, events);
+                self.held.drain(..opening.len());
+                self.state = State::InThought(closing);
+                return true;
+            }
+            let thought = THOUGHTS.iter().any(|(opening, _)| opening.starts_with(rest));
+            let call = if self.tools.is_empty() { Seen::No } else { dress::seen(rest, line_start, &self.tools) };
+            match call {
+                Seen::No if !thought => {}
+                Seen::No | Seen::Perhaps => {
+                    self.pass_on(at, events);
+                    return false;
+                }
+                Seen::Yes(dress) => {
+                    self.pass_on(at, events);
+                    self.state = State::InCall(dress);
+                    return true;
+                }
             }
         }
-    }
-
-    fn look_at_the_start(&mut self) -> bool {
-        self.held.drain(..self.held.len() - self.held.trim_start().len());
-        let Some(first) = self.held.chars().next() else { return false };
-        let looks_like_call = matches!(first, '{' | '[' | '`') && !self.tools.is_empty();
-        self.state = if looks_like_call { State::MaybeCall } else { State::Text };
-        true
-    }
-
-    fn look_for_a_tag(&mut self, events: &mut Vec<ChatEvent>) -> bool {
-        let found = [(CALL, State::InCall), (THOUGHT, State::InThought)]
-            .into_iter()
-            .filter(|(tag, _)| *tag != CALL || !self.tools.is_empty())
-            .filter_map(|(tag, state)| Some((self.held.find(tag.0)?, tag.0.len(), state)))
-            .min_by_key(|(at, ..)| *at);
-        if let Some((at, length, state)) = found {
-            text(self.held[..at].to_owned(), events);
-            self.held.drain(..at + length);
-            self.state = state;
-            return true;
-        }
-        let keep = partial_tag(&self.held, CALL.0).max(partial_tag(&self.held, THOUGHT.0));
-        text(self.held.drain(..self.held.len() - keep).collect(), events);
+        self.pass_on(self.held.len(), events);
         false
     }
 
-    fn call_or_text(&mut self, inside: &str, otherwise: &str, events: &mut Vec<ChatEvent>) {
-        let found = calls::parse(inside, &self.tools);
-        if found.is_empty() {
-            text(otherwise.to_owned(), events);
+    fn look_for_the_end(&mut self, dress: Dress, events: &mut Vec<ChatEvent>) -> bool {
+        let mut window = self.held.len().min(LONGEST);
+        while !self.held.is_char_boundary(window) {
+            window -= 1;
         }
+        let Some(length) = dress.length(&self.held[..window]) else {
+            if self.held.len() < LONGEST {
+                return false;
+            }
+            self.pass_on(dress.opening(), events);
+            self.state = State::Text;
+            return true;
+        };
+        match calls::read(&self.held[..length], dress, &self.tools) {
+            Reading::Calls(found) => {
+                self.held.drain(..length);
+                self.state = State::Start;
+                self.found(found, events);
+            }
+            Reading::Broken => {
+                self.state = State::Broken;
+                return false;
+            }
+            Reading::Text => {
+                // JSON and fences are answers of their own; within tags there may be others.
+                let whole = !dress.is_meant();
+                self.pass_on(if whole { length } else { dress.opening() }, events);
+                self.state = State::Text;
+            }
+        }
+        true
+    }
+
+    fn found(&mut self, found: Vec<super::chat::ToolCall>, events: &mut Vec<ChatEvent>) {
         self.calls += found.len();
         events.extend(found.into_iter().map(ChatEvent::ToolCall));
+    }
+
+    /// The first bytes of what is held are text.
+    fn pass_on(&mut self, bytes: usize, events: &mut Vec<ChatEvent>) {
+        if let Some(last) = self.held[..bytes].bytes().last() {
+            self.line_start = last == b'\n';
+        }
+        text(self.held.drain(..bytes).collect(), events);
     }
 }
 
@@ -153,87 +217,4 @@ fn partial_tag(text: &str, tag: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn sorted(pieces: &[&str], with_tools: bool) -> (String, String, Vec<(String, serde_json::Value)>) {
-        let tool = ToolSpec {
-            name: "knowledge.search".to_owned(),
-            description: String::new(),
-            parameters: json!({"type": "object"}),
-        };
-        let mut sorter = Sorter::new(if with_tools { std::slice::from_ref(&tool) } else { &[] });
-        let mut events: Vec<ChatEvent> = pieces.iter().flat_map(|piece| sorter.push(piece)).collect();
-        events.extend(sorter.finish());
-        let (mut text, mut thoughts, mut calls) = (String::new(), String::new(), Vec::new());
-        for event in events {
-            match event {
-                ChatEvent::Text(piece) => text.push_str(&piece),
-                ChatEvent::Thinking(piece) => thoughts.push_str(&piece),
-                ChatEvent::ToolCall(call) => calls.push((call.name, call.arguments)),
-                other => panic!("unexpected {other:?}"),
-            }
-        }
-        (text, thoughts, calls)
-    }
-
-    fn search(query: &str) -> Vec<(String, serde_json::Value)> {
-        vec![("knowledge.search".to_owned(), json!({"query": query}))]
-    }
-
-    #[test]
-    fn a_call_is_found_in_every_dress_that_models_give_it() {
-        let body = r#"{"name": "knowledge_search", "arguments": {"query": "leave"}}"#;
-        for printed in [
-            body.to_owned(),
-            format!("```json\n{body}\n```"),
-            format!("<tool_call>\n{body}\n</tool_call>"),
-            format!("<tool_call>{body}"),
-            format!("[{body}]"),
-            r#"{"name": "knowledge.search", "parameters": {"query": "leave"}}"#.to_owned(),
-            r#"{"type": "function", "function": {"name": "knowledge_search", "arguments": "{\"query\": \"leave\"}"}}"#
-                .to_owned(),
-        ] {
-            assert_eq!(sorted(&[&printed], true), (String::new(), String::new(), search("leave")), "{printed}");
-        }
-    }
-
-    #[test]
-    fn a_tag_that_comes_in_pieces_after_text_is_found() {
-        let pieces = [
-            "Let me look. <to",
-            "ol_call>{\"name\":\"knowledge_search\",",
-            "\"arguments\":{\"query\":\"x\"}}</tool",
-            "_call>",
-        ];
-        assert_eq!(sorted(&pieces, true), ("Let me look. ".to_owned(), String::new(), search("x")));
-    }
-
-    #[test]
-    fn json_that_is_no_call_of_an_offered_tool_stays_text() {
-        for answer in
-            [r#"{"name": "rm", "arguments": {}}"#, r#"{"price": 3}"#, "```json\n{}\n```", "`code` is short", "{oops"]
-        {
-            assert_eq!(sorted(&[answer], true).0, answer);
-        }
-        let call = r#"{"name": "knowledge_search", "arguments": {}}"#;
-        assert_eq!(sorted(&[call], false).0, call, "without tools nothing is a call");
-    }
-
-    #[test]
-    fn thoughts_are_kept_apart_and_a_call_may_follow_them() {
-        let pieces =
-            ["<thi", "nk>Hm, 1 < 2", "</think>\n\n", r#"{"name":"knowledge_search","arguments":{"query":"x"}}"#];
-        assert_eq!(sorted(&pieces, true), (String::new(), "Hm, 1 < 2".to_owned(), search("x")));
-        assert_eq!(sorted(&["<think>a</think>b"], false), ("b".to_owned(), "a".to_owned(), Vec::new()));
-    }
-
-    #[test]
-    fn plain_text_is_passed_on_at_once() {
-        let mut sorter = Sorter::new(&[]);
-        assert_eq!(sorter.push("The answer is "), vec![ChatEvent::Text("The answer is ".to_owned())]);
-        assert_eq!(sorter.push("4 < 5"), vec![ChatEvent::Text("4 < 5".to_owned())]);
-    }
-}
+mod tests;

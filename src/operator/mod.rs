@@ -1,5 +1,5 @@
 //! What the appliance's operators see of tenants: that they exist, in which state, how large they are and when something
-//! last happened there. Never what is in them.
+//! last happened there. Never what is in them. And the models that all of them use.
 
 pub mod http;
 

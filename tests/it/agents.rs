@@ -3,10 +3,12 @@
 mod answers;
 mod bounds;
 mod conversations;
+mod crash;
 mod delegation;
 mod failures;
 mod leave;
 mod post;
+mod untrusted;
 
 use std::{
     sync::{Arc, LazyLock, Mutex},
@@ -29,6 +31,7 @@ use aegis::{
     },
     support::{
         Error, Result,
+        clock::SharedClock,
         ids::{DocumentId, PassageId, RunId, UserId},
     },
 };
@@ -126,17 +129,23 @@ impl Office {
 }
 
 fn router(ollama: &StandIn, db: &TestDb) -> Router {
+    router_at(&ollama.url(), db.shared_clock())
+}
+
+fn router_at(url: &str, clock: SharedClock) -> Router {
     let config = config::Ollama {
-        url: ollama.url(),
+        url: url.to_owned(),
         model: "llama3.2".to_owned(),
         max_context: 16_384,
         load_timeout_seconds: 10,
         idle_timeout_seconds: 10,
+        keep_alive_minutes: 30,
+        parallel: 4,
     };
     let egress = Egress::allowing([("models.ollama.url", config.url.as_str())]).unwrap();
     let server = Server::new(&config, egress).unwrap();
     let model: Arc<dyn ChatModel> = Arc::new(OllamaChat::new(server, &config));
-    Router::new(vec![model], db.shared_clock())
+    Router::new(vec![model], clock)
 }
 
 /// Passages, found in the order in which they stand, whatever is asked.

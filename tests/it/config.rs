@@ -44,7 +44,7 @@ fn the_whole_example_with_its_comments_removed_is_a_valid_configuration() {
     assert!(accepted(&with_file, &[]).models.builtin.file.is_some());
     let system = text.replace("\n# bin_dir", "\nbin_dir").replace("\"embedded\"", "\"system\"");
     assert!(accepted(&system, &[]).database.bin_dir.is_some());
-    let external = text.replace("\n# url", "\nurl").replace("\"embedded\"", "\"external\"");
+    let external = text.replace("\n# url = { file", "\nurl = { file").replace("\"embedded\"", "\"external\"");
     assert!(matches!(accepted(&external, &[]).database.url, Some(Secret::File { .. })));
 }
 
@@ -248,4 +248,71 @@ fn a_provider_that_cannot_work_or_is_not_safe_is_refused_with_what_is_missing() 
     let nowhere = refused(&format!("[oidc.company]\n{good}"), &[]);
     assert!(nowhere.contains("server.public_url: is needed by [oidc]"), "{nowhere}");
     assert!(refused("[oidc.\"a b\"]\nclient_id = \"x\"\n", &[]).contains("there is no such section"));
+}
+
+#[test]
+fn the_examples_of_providers_are_valid_and_their_models_prices_and_kinds_are_read() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.toml")).unwrap();
+    let (_, after) = text.split_once("\n# [providers.groq]").expect("it stands there");
+    let (providers, _) = after.split_once("\n\n[").expect("it ends");
+    let providers: Vec<&str> = providers.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
+    let config = accepted(&format!("[providers.groq]{}", providers.join("\n")), &[]);
+    let names: Vec<&str> = config.providers.keys().map(String::as_str).collect();
+    assert_eq!(names, ["anthropic", "gemini", "groq", "openai", "second", "workshop"]);
+    let model = config.providers["openai"].model("gpt-4.1-mini");
+    assert_eq!((model.context, model.input_price, model.output_price), (Some(1_047_576), Some(0.40), Some(1.60)));
+    assert_eq!(config.providers["gemini"].url(), "https://generativelanguage.googleapis.com/v1beta");
+    assert_eq!(config.providers["workshop"].local, Some(true));
+}
+
+#[test]
+fn a_provider_that_cannot_be_used_is_refused_with_what_to_write() {
+    let of = |settings: &str| refused(&format!("[providers.x]\n{settings}\n"), &[]);
+    for (settings, expected) in [
+        ("url = \"http://a.example\"", "providers.x.kind: is missing (write kind = \"openai\""),
+        ("kind = \"opnai\"", "\"opnai\" is not among openai, anthropic, gemini, ollama (did you mean \"openai\"?)"),
+        ("kind = \"openai\"", "providers.x.key: is missing: the vendor wants one"),
+        ("kind = \"ollama\"", "providers.x.url: is missing"),
+        ("kind = \"openai\"\nurl = \"https://user:s3cret@a.example\"", "is not an address of a server"),
+        ("kind = \"openai\"\nurl = \"https://a.example/v1?key=1\"", "is not an address of a server"),
+        ("kind = \"openai\"\nkey = \"k\"\nkeys = \"x\"", "did you mean providers.x.key?"),
+        ("kind = \"openai\"\nkey = \"k\"\nidle_timeout_seconds = 0", "0 is not between 1 and 3600"),
+        ("kind = \"openai\"\nkey = \"k\"\nmodels = { m = { contxt = 5 } }", "there is no \"contxt\" in it"),
+        ("kind = \"openai\"\nkey = \"k\"\nmodels = { m = { context = 5 } }", "m: context = 5 is not between"),
+        ("kind = \"openai\"\nkey = \"k\"\nmodels = { m = { input_price = 1.0 } }", "belong together"),
+        ("kind = \"openai\"\nkey = \"k\"\nmodels = { m = { input_price = -1.0, output_price = 1.0 } }", "is no price"),
+    ] {
+        let problems = of(settings);
+        assert!(problems.contains(expected) && !problems.contains("s3cret"), "{settings}: {problems}");
+    }
+    let taken = refused("[providers.ollama]\nkind = \"openai\"\nkey = \"k\"\n", &[]);
+    assert!(taken.contains("has a meaning in models.chain already"), "{taken}");
+    let wrong_key = refused("[providers.x]\nkind = \"openai\"\nkey = 12345678\n", &[]);
+    assert!(wrong_key.contains("providers.x.key") && !wrong_key.contains("12345678"), "{wrong_key}");
+}
+
+#[test]
+fn routes_that_lead_nowhere_are_refused_with_their_place() {
+    let text = "[models.routes.quick]\nchain = [\"olama\", \"groq/llama\", \"cloud\", \"cloud/\", \"builtin/x\"]\n\
+                [models.routes.empty]\ncontext = [\"ollama\"]\n[models.routes.default]\nchain = [\"ollama\"]\nretries = 99\n\
+                [models.routes.typo]\nchian = [\"ollama\"]\n[providers.cloud]\nkind = \"openai\"\n";
+    let all = refused(text, &[]);
+    for expected in
+        ["aegis.toml:9: models.routes.typo.chian: there is no such setting (did you mean models.routes.typo.chain?)"]
+    {
+        assert!(all.contains(expected), "{expected} is not in\n{all}");
+    }
+    let all = refused(&text.replace("chian", "chain"), &[]);
+    for expected in [
+        "aegis.toml:2: models.routes.quick.chain: there is no target \"olama\" (did you mean \"ollama\"?)",
+        "aegis.toml:2: models.routes.quick.chain: \"groq/llama\" is of a provider that there is not (write a section [providers.groq])",
+        "aegis.toml:2: models.routes.quick.chain: \"cloud\" is a provider, and a target is one of its models (write \"cloud/<model>\")",
+        "aegis.toml:2: models.routes.quick.chain: \"cloud/\" names no model",
+        "aegis.toml:2: models.routes.quick.chain: there is no target \"builtin/x\"",
+        "aegis.toml:4: models.routes.empty.chain: names no target",
+        "aegis.toml:6: models.routes.default.chain: is the chain of the route that is always there (write models.chain)",
+        "aegis.toml:7: models.routes.default.retries: 99 is not between 0 and 10",
+    ] {
+        assert!(all.contains(expected), "{expected} is not in\n{all}");
+    }
 }

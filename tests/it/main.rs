@@ -20,6 +20,7 @@ mod isolation;
 mod jobs;
 mod knowledge;
 mod layout;
+mod leave_pages;
 mod matrix;
 mod models;
 mod ollama_stand_in;

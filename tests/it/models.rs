@@ -1,12 +1,16 @@
 //! Models: Ollama over its stand-in, the router, the built-in embedding, the built-in engine.
 
+mod bench;
 mod budget;
+mod catalogue;
 mod embedding;
 mod gguf;
 mod ollama;
 mod router;
 mod routes;
 mod scripted;
+mod storm;
+mod vendors;
 
 use std::sync::{Arc, Mutex};
 
@@ -31,6 +35,8 @@ fn ollama_at(url: &str) -> config::Ollama {
         max_context: 16_384,
         load_timeout_seconds: 5,
         idle_timeout_seconds: 1,
+        keep_alive_minutes: 30,
+        parallel: 4,
     }
 }
 

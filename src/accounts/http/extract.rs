@@ -79,7 +79,7 @@ impl SignedIn {
             Section::Usage => self.may(Permission::UsageRead),
             Section::Audit => self.may(Permission::AuditRead),
             Section::Settings => self.may(Permission::SecretsManage),
-            Section::Tenants => self.is_operator(),
+            Section::Tenants | Section::Models => self.is_operator(),
             Section::Elsewhere => false,
         }
     }

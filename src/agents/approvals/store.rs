@@ -115,8 +115,7 @@ pub(super) async fn expire(db: &TenantDb, now: DateTime<Utc>) -> Result<Vec<Appr
     let statement = format!(
         "WITH ended AS (UPDATE approvals SET state = 'expired', decided_at = $1
                         WHERE state = 'pending' AND expires_at <= $1 RETURNING *)
-         SELECT {} FROM ended AS approvals JOIN runs ON runs.id = approvals.run",
-        COLUMNS
+         SELECT {COLUMNS} FROM ended AS approvals JOIN runs ON runs.id = approvals.run"
     );
     let rows = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(statement)).bind(now);
     rows.fetch_all(db.pool()).await?.into_iter().map(Row::open).collect()
@@ -127,8 +126,7 @@ pub(in crate::agents) async fn withdraw(db: &TenantDb, run: RunId, now: DateTime
     let statement = format!(
         "WITH ended AS (UPDATE approvals SET state = 'withdrawn', decided_at = $2
                         WHERE state = 'pending' AND run = $1 RETURNING *)
-         SELECT {} FROM ended AS approvals JOIN runs ON runs.id = approvals.run",
-        COLUMNS
+         SELECT {COLUMNS} FROM ended AS approvals JOIN runs ON runs.id = approvals.run"
     );
     let rows = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(statement)).bind(run.0).bind(now);
     rows.fetch_all(db.pool()).await?.into_iter().map(Row::open).collect()

@@ -5,6 +5,7 @@
 
 mod audit;
 mod knowledge;
+mod models;
 mod people;
 mod secrets;
 mod tenants;
@@ -52,6 +53,9 @@ pub fn router(app: App) -> Router {
         )
         .route("/tenants/{slug}/knowledge/search", get(knowledge::search))
         .route("/tenants/{slug}/ask", post(knowledge::ask))
+        .route("/models", get(models::list_models))
+        .route("/models/test", post(models::test_model))
+        .route("/models/pull", post(models::pull_model))
         .route("/audit/verify", get(audit::verify_all))
         .route("/audit/logs/{log}/verify", get(audit::verify_log))
         .route("/audit/logs/{log}/entries", get(audit::list_entries))

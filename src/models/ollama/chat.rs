@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    KEEP_ALIVE_MINUTES, Server,
+    Server,
     context::{Largest, Sizes},
     failure::{About, refusal},
-    show::Kept,
+    show::{Kept, Shown},
 };
 use crate::{
     config,
@@ -29,6 +29,7 @@ use crate::{
         },
         names,
         printed::Sorter,
+        prompted,
         stream::{self, Events},
     },
     support::ids::CallId,
@@ -50,6 +51,8 @@ pub struct OllamaChat {
 #[derive(Debug)]
 struct Inner {
     server: Server,
+    /// `ollama`, or the name in `[providers]`.
+    provider: String,
     model: String,
     kept: Kept,
     largest: Largest,
@@ -58,15 +61,21 @@ struct Inner {
 impl OllamaChat {
     /// The chat model that the configuration names.
     pub fn new(server: Server, config: &config::Ollama) -> Self {
-        let inner = Inner { server, model: config.model.clone(), kept: Kept::default(), largest: Largest::default() };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(Inner::new(server, config.model.clone(), "ollama")) }
+    }
+
+    /// The same model of a server that the configuration calls `provider`.
+    #[must_use]
+    pub fn named(&self, provider: &str) -> Self {
+        let Inner { server, model, .. } = &*self.inner;
+        Self { inner: Arc::new(Inner::new(server.clone(), model.clone(), provider)) }
     }
 }
 
 #[async_trait]
 impl ChatModel for OllamaChat {
     fn name(&self) -> String {
-        format!("ollama/{}", self.inner.model)
+        format!("{}/{}", self.inner.provider, self.inner.model)
     }
 
     fn is_local(&self) -> bool {
@@ -79,12 +88,14 @@ impl ChatModel for OllamaChat {
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatStream, ModelError> {
-        let capabilities = self.capabilities().await?;
         let inner = Arc::clone(&self.inner);
-        let sizes = inner.largest.sizes(&request, capabilities.context_tokens, capabilities.thinking)?;
-        let body = inner.body(&request, sizes)?;
+        let shown = inner.kept.show(&inner.server, &inner.model).await?;
+        let has_to_be_told = !shown.native_tools && !request.tools.is_empty();
+        let sent = if has_to_be_told { prompted::as_text(&request) } else { request.clone() };
+        let sizes = inner.largest.sizes(&sent, shown.reads())?;
+        let body = inner.body(&sent, sizes)?;
         Ok(stream::from_block(move |events| async move {
-            let result = inner.answer(&request.tools, sizes, body, events).await;
+            let result = inner.answer(&request, shown, sizes, body, events).await;
             if matches!(result, Err(ModelError::ModelMissing { .. } | ModelError::NoTools { .. })) {
                 inner.kept.forget();
             }
@@ -94,6 +105,10 @@ impl ChatModel for OllamaChat {
 }
 
 impl Inner {
+    fn new(server: Server, model: String, provider: &str) -> Self {
+        Self { server, provider: provider.to_owned(), model, kept: Kept::default(), largest: Largest::default() }
+    }
+
     fn body(&self, request: &ChatRequest, sizes: Sizes) -> Result<Value, ModelError> {
         let mut options = ModelOptions::default()
             .num_ctx(u64::from(sizes.context))
@@ -112,7 +127,7 @@ impl Inner {
         });
         let message = ChatMessageRequest::new(self.model.clone(), messages.collect())
             .options(options)
-            .keep_alive(KeepAlive::Until { time: KEEP_ALIVE_MINUTES, unit: TimeUnit::Minutes });
+            .keep_alive(KeepAlive::Until { time: self.server.keep_alive_minutes, unit: TimeUnit::Minutes });
         let mut body = serde_json::to_value(message).map_err(|error| unsendable(&error))?;
         // What ollama-rs 0.3.6 has no field for, or keeps to itself. `truncate`: rather an error than a cut prompt.
         body["stream"] = json!(true);
@@ -138,17 +153,20 @@ impl Inner {
     /// Sends the request and passes on what comes back. Dropping it closes the connection, by which Ollama stops.
     async fn answer(
         &self,
-        tools: &[ToolSpec],
+        request: &ChatRequest,
+        shown: Shown,
         sizes: Sizes,
         body: Value,
         mut events: Events,
     ) -> Result<(), ModelError> {
         let about = About { model: &self.model, tokens: sizes.prompt, context: sizes.context };
+        // Held until the answer is over. Waiting in the server's own queue would look as if it were loading.
+        let _turn = self.server.turn().await?;
         let deadline = tokio::time::Instant::now() + self.server.load_timeout;
         let mut outbound = self.server.outbound("chat")?;
-        let request = outbound.post(self.server.url("api/chat")?).json(&body);
+        let posted = outbound.post(self.server.url("api/chat")?).json(&body);
         // The headers come with the first line, that is after the model has been loaded.
-        let mut sent = std::pin::pin!(request.send());
+        let mut sent = std::pin::pin!(posted.send());
         let early = tokio::time::timeout(LOADING_AFTER, &mut sent).await;
         let response = if let Ok(response) = early {
             response
@@ -167,6 +185,7 @@ impl Inner {
             let body = String::from_utf8_lossy(&body);
             return Err(refusal(about, Some(status.as_u16()), seconds.map(Duration::from_secs), &body));
         }
+        let tools = request.tools.as_slice();
         let mut answer = Answer { tools, about, sorter: Sorter::new(tools), calls: 0, events };
         let (mut response, mut buffer) = (response, Vec::new());
         let mut limit = (deadline, self.server.load_timeout);
@@ -179,14 +198,14 @@ impl Inner {
             buffer.extend_from_slice(chunk.as_deref().unwrap_or(b"\n"));
             while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = buffer.drain(..=end).collect();
-                if answer.take(&line).await? {
-                    return Ok(());
+                if let Some(ended) = answer.take(&line).await? {
+                    drop(outbound);
+                    self.largest.learn(sizes, ended.finish.prompt_tokens);
+                    return self.end(request, shown, ended, answer.events).await;
                 }
             }
             if ended {
-                return Err(ModelError::Server {
-                    message: "the connection ended in the middle of the answer".to_owned(),
-                });
+                return Err(ModelError::Network { message: "it ended in the middle of the answer".to_owned() });
             }
             if buffer.len() > LONGEST_LINE {
                 return Err(ModelError::Server { message: "a line of the answer is too long".to_owned() });
@@ -194,6 +213,61 @@ impl Inner {
             limit = (tokio::time::Instant::now() + self.server.idle_timeout, self.server.idle_timeout);
         }
     }
+
+    /// Ends an answer. A call that was meant and could not be read is asked for once more; if that helps nobody, what the
+    /// model wrote is text.
+    async fn end(
+        &self,
+        request: &ChatRequest,
+        shown: Shown,
+        ended: Ended,
+        mut events: Events,
+    ) -> Result<(), ModelError> {
+        let Ended { mut finish, broken } = ended;
+        if let Some(broken) = broken {
+            match self.again(request, shown, &broken, &mut finish).await {
+                Ok(Some(call)) => {
+                    finish.reason = FinishReason::ToolCalls;
+                    events.send(ChatEvent::ToolCall(call)).await;
+                }
+                asked => {
+                    tracing::info!(model = self.model, failed = asked.is_err(), "a call of a tool could not be read");
+                    events.send(ChatEvent::Text(broken)).await;
+                }
+            }
+        }
+        events.send(ChatEvent::Done(finish)).await;
+        Ok(())
+    }
+
+    /// Asks for the call once more, held to a schema.
+    async fn again(
+        &self,
+        request: &ChatRequest,
+        shown: Shown,
+        broken: &str,
+        finish: &mut Finish,
+    ) -> Result<Option<ToolCall>, ModelError> {
+        let again = prompted::again(request, broken);
+        let mut body = self.body(&again, self.largest.sizes(&again, shown.reads())?)?;
+        body["stream"] = json!(false);
+        let answered: Line = self.server.call("chat", "api/chat", &body, &self.model, self.server.load_timeout).await?;
+        finish.prompt_tokens = finish.prompt_tokens.saturating_add(count(answered.prompt_eval_count));
+        finish.completion_tokens = finish.completion_tokens.saturating_add(count(answered.eval_count));
+        let text = answered.message.map(|message| message.content).unwrap_or_default();
+        Ok(prompted::read_again(&text, &request.tools))
+    }
+}
+
+/// An answer that is whole.
+struct Ended {
+    finish: Finish,
+    /// A call that was meant and cannot be read.
+    broken: Option<String>,
+}
+
+fn count(tokens: u64) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 
 /// An answer on its way.
@@ -220,10 +294,10 @@ struct Line {
 }
 
 impl Answer<'_> {
-    /// Passes on what a line says; true when it was the last.
-    async fn take(&mut self, line: &[u8]) -> Result<bool, ModelError> {
+    /// Passes on what a line says; the end when it was the last.
+    async fn take(&mut self, line: &[u8]) -> Result<Option<Ended>, ModelError> {
         if line.trim_ascii().is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let understood: Line = serde_json::from_slice(line).map_err(|error| {
             tracing::debug!(%error, "a line of Ollama's answer cannot be read");
@@ -236,9 +310,13 @@ impl Answer<'_> {
             self.pass_on(message).await;
         }
         if !understood.done {
-            return Ok(false);
+            return Ok(None);
         }
-        let rest = self.sorter.finish();
+        let (mut rest, mut broken) = self.sorter.end();
+        if self.calls + self.sorter.calls() > 0 {
+            // There are others, which the model will hear of.
+            rest.extend(broken.take().map(ChatEvent::Text));
+        }
         self.events.send_all(rest).await;
         let reason = if self.calls + self.sorter.calls() > 0 {
             FinishReason::ToolCalls
@@ -247,14 +325,12 @@ impl Answer<'_> {
         } else {
             FinishReason::Stop
         };
-        let count = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
         let finish = Finish {
             reason,
             prompt_tokens: count(understood.prompt_eval_count),
             completion_tokens: count(understood.eval_count),
         };
-        self.events.send(ChatEvent::Done(finish)).await;
-        Ok(true)
+        Ok(Some(Ended { finish, broken }))
     }
 
     async fn pass_on(&mut self, message: ChatMessage) {

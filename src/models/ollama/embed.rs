@@ -8,7 +8,7 @@ use ollama_rs::generation::{
     parameters::{KeepAlive, TimeUnit},
 };
 
-use super::{KEEP_ALIVE_MINUTES, Server, show::Kept};
+use super::{Server, show::Kept};
 use crate::models::{
     chat::ModelError,
     embedding::{EmbeddingModel, normalise},
@@ -65,7 +65,7 @@ impl OllamaEmbedding {
     async fn vectors(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ModelError> {
         let wanted = texts.len();
         let request = GenerateEmbeddingsRequest::new(self.model.clone(), texts.into())
-            .keep_alive(KeepAlive::Until { time: KEEP_ALIVE_MINUTES, unit: TimeUnit::Minutes });
+            .keep_alive(KeepAlive::Until { time: self.server.keep_alive_minutes, unit: TimeUnit::Minutes });
         let limit = self.server.load_timeout;
         let answered: GenerateEmbeddingsResponse =
             self.server.call("embedding", "api/embed", &request, &self.model, limit).await?;

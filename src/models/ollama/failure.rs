@@ -26,8 +26,12 @@ const OUT_OF_MEMORY: [&str; 11] = [
     "erroroutofmemory",
 ];
 
-const TOO_LONG: [&str; 3] =
-    ["exceeds the context length", "exceeds the available context", "exceeds maximum context length"];
+const TOO_LONG: [&str; 4] = [
+    "exceeds the context length",
+    "exceeds the available context",
+    "exceeds maximum context length",
+    "longer than the context length",
+];
 
 /// The most of the server's own words that is shown.
 const SHOWN: usize = 300;
@@ -64,7 +68,9 @@ pub(super) fn refusal(about: About<'_>, status: Option<u16>, retry_after: Option
     } else {
         match status {
             Some(401 | 403) => ModelError::Unauthorized,
-            Some(429 | 503) => ModelError::RateLimited { retry_after },
+            Some(429) => ModelError::RateLimited { retry_after },
+            // "server busy, please try again.  maximum pending requests exceeded": OLLAMA_MAX_QUEUE.
+            Some(503) => ModelError::Overloaded { retry_after },
             _ => ModelError::Server { message },
         }
     }
@@ -91,6 +97,7 @@ impl Server {
                 ModelError::NotRunning { address: self.address() }
             }
             Failure::TimedOut => ModelError::TimedOut { after },
+            Failure::Broken(message) => ModelError::Network { message },
             other => ModelError::Server { message: other.to_string() },
         }
     }

@@ -8,8 +8,11 @@ use std::{
 use ollama_rs::models::ModelInfo;
 use serde_json::json;
 
-use super::Server;
-use crate::models::chat::{Capabilities, ModelError};
+use super::{Server, context::Reads};
+use crate::models::{
+    chat::{Capabilities, ModelError},
+    tokens::Family,
+};
 
 /// How long an answer is believed; a model may be pulled anew.
 const KEPT: Duration = Duration::from_mins(3);
@@ -24,10 +27,22 @@ const DEFAULT_CONTEXT: u32 = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
     pub(super) capabilities: Capabilities,
+    /// Its template knows tools; without, they are described in the prompt.
+    pub(super) native_tools: bool,
+    /// What its vocabulary is like.
+    pub(super) family: Family,
     /// Length of an embedding model's vectors.
     pub(super) embedding_length: Option<usize>,
     /// What the model was trained to read, in tokens.
     pub(super) context_length: u32,
+}
+
+impl Shown {
+    /// What it can read, and how it counts.
+    pub(super) fn reads(&self) -> Reads {
+        let Capabilities { context_tokens, thinking, .. } = self.capabilities;
+        Reads { limit: context_tokens, thinking, family: self.family }
+    }
 }
 
 /// The last answer about one model.
@@ -60,8 +75,8 @@ impl Server {
 
     fn understand(&self, info: &ModelInfo) -> Shown {
         let number = |key: &str| info.model_info.get(key).and_then(serde_json::Value::as_u64);
-        let architecture =
-            info.model_info.get("general.architecture").and_then(serde_json::Value::as_str).unwrap_or("");
+        let text = |key: &str| info.model_info.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
+        let architecture = text("general.architecture");
         let context_length = number(&format!("{architecture}.context_length"))
             .and_then(|tokens| u32::try_from(tokens).ok())
             .filter(|&tokens| tokens > 0)
@@ -69,15 +84,18 @@ impl Server {
         let small = number("general.parameter_count").is_some_and(|parameters| parameters < SMALL);
         // Servers before 0.6.4 do not list capabilities; they recognise tools by the template, and so do we.
         let has = |capability: &str| info.capabilities.iter().any(|listed| listed == capability);
-        let tools = if info.capabilities.is_empty() { info.template.contains(".Tools") } else { has("tools") };
+        let native_tools = if info.capabilities.is_empty() { info.template.contains(".Tools") } else { has("tools") };
+        let chats = info.capabilities.is_empty() || has("completion");
         Shown {
             capabilities: Capabilities {
-                tools: tools && !small,
+                tools: (native_tools || chats) && !small,
                 thinking: has("thinking"),
                 context_tokens: context_length.min(self.max_context),
                 small,
                 structured: true,
             },
+            native_tools,
+            family: Family::of(architecture, text("tokenizer.ggml.model"), text("tokenizer.ggml.pre")),
             embedding_length: number(&format!("{architecture}.embedding_length"))
                 .and_then(|length| usize::try_from(length).ok()),
             context_length,

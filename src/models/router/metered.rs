@@ -9,7 +9,6 @@ use crate::{
     models::{
         chat::{Capabilities, ChatEvent, ChatRequest, ChatStream, Finish, ModelError},
         meter::{Meter, Planned, Price, Reservation, Usage},
-        ollama::prompt_tokens,
         tokens,
     },
     support::clock::SharedClock,
@@ -73,7 +72,7 @@ impl Call {
 /// The most that a call can come to.
 fn at_most(request: &ChatRequest, capabilities: Capabilities) -> Usage {
     let schema = request.schema.as_ref().map_or(0, |schema| tokens::estimate(&schema.to_string()));
-    let prompt_tokens = u32::try_from(prompt_tokens(request) + schema).unwrap_or(u32::MAX);
+    let prompt_tokens = u32::try_from(tokens::of_request(request) + schema).unwrap_or(u32::MAX);
     let room = capabilities.context_tokens.saturating_sub(prompt_tokens);
     Usage { prompt_tokens, completion_tokens: request.max_tokens.unwrap_or(room) }
 }

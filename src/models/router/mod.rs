@@ -256,6 +256,12 @@ impl Router {
         self.targets().into_iter().find(|target| target.model.name() == name).map(|target| target.model.clone())
     }
 
+    /// The one target of this name, with its record of failures, as a route of its own.
+    pub fn only(&self, name: &str) -> Option<Self> {
+        let target = self.targets().into_iter().find(|target| target.model.name() == name)?;
+        Some(Self { route: Arc::new(Route::new(name, vec![target])), ..self.clone() })
+    }
+
     /// Every target once: those of the chosen route first, the others' after them.
     fn targets(&self) -> Vec<Arc<Target>> {
         let mut targets: Vec<Arc<Target>> = Vec::new();

@@ -1,6 +1,7 @@
 //! The operator's pages: plain forms, which work without script.
 
 mod api;
+pub mod models;
 mod view;
 
 use askama::Template;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::{
     audit::{Action, Entry},
     http::format,
+    models::router::Choice,
     support::text::without_headings,
 };
 
@@ -88,13 +89,18 @@ impl Panel {
         let finish = &detail["finish"];
         if let (Some(prompt), Some(answer)) = (finish["prompt_tokens"].as_u64(), finish["completion_tokens"].as_u64()) {
             self.fact("Tokens", &format!("{prompt} read, {answer} written"));
-            self.fact("Cost", "none: a local model");
+            if detail["price"].as_str().is_none_or(|price| price == "free") {
+                self.fact("Cost", "none: a local model");
+            }
         }
         if let Some(temperature) = detail["request"]["temperature"].as_f64() {
             let temperature = (temperature * 100.0).round() / 100.0;
             let told =
                 if temperature == 0.0 { "0: always the likeliest word".to_owned() } else { temperature.to_string() };
             self.fact("Temperature", &told);
+        }
+        if let Ok(why) = serde_json::from_value::<Choice>(detail["why"].clone()) {
+            self.fact("Chosen as", &why.to_string());
         }
         for attempt in detail["attempts"].as_array().into_iter().flatten() {
             let (model, error) = (attempt["model"].as_str(), attempt["error"].as_str());

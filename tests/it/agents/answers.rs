@@ -116,16 +116,11 @@ async fn calls_made_at_once_run_at_once_and_a_passage_keeps_its_number() {
 #[tokio::test]
 async fn a_model_without_tools_has_the_search_made_for_it() {
     let office = Office::with(&[LEAVE, NOTICE]).await;
-    office.ollama.model(Model {
-        name: "llama3.2:latest".to_owned(),
-        capabilities: vec!["completion"],
-        parameters: 7_000_000_000,
-        context_length: 8192,
-    });
-    office.ollama.script([Script::say("Sixteen weeks [1].")]);
+    let refusal = Script::refuse(400, "registry.ollama.ai/library/llama3.2:latest does not support tools");
+    office.ollama.script([refusal, Script::say("Sixteen weeks [1].")]);
     let answer = office.answer("How long is parental leave?").await;
     assert_eq!((answer.answer.as_str(), answer.citations.len()), ("Sixteen weeks [1].", 1));
-    let (prompt, tools) = office.chat(0);
+    let (prompt, tools) = office.chat(1);
     assert!(tools.is_empty());
     assert!(prompt.contains("# SOUL.md") && prompt.contains("<passage number=\"1\""), "{prompt}");
     let actions = office.actions(answer.run_id).await;

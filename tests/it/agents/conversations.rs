@@ -9,7 +9,7 @@ use aegis::{
 };
 
 use super::{LEAVE, NOTICE, Office};
-use crate::ollama_stand_in::{Model, Script};
+use crate::ollama_stand_in::Script;
 
 async fn asked(office: &Office, question: &str, conversation: Option<ConversationId>) -> ConversationId {
     let events = office.events(Ask { thread: Thread::from(conversation), ..office.question(question) }).await;
@@ -63,12 +63,8 @@ async fn a_follow_up_takes_the_conversation_along_without_its_old_marks() {
 #[tokio::test]
 async fn a_follow_up_that_leans_back_is_searched_for_with_the_question_before_it() {
     let office = Office::with(&[LEAVE, NOTICE]).await;
-    office.ollama.model(Model {
-        name: "llama3.2:latest".to_owned(),
-        capabilities: vec!["completion"],
-        parameters: 7_000_000_000,
-        context_length: 8192,
-    });
+    let refusal = || Script::refuse(400, "registry.ollama.ai/library/llama3.2:latest does not support tools");
+    office.ollama.script([refusal(), Script::say("Sixteen weeks [1]."), refusal(), Script::say("Yes [1].")]);
     let conversation = asked(&office, "How long is parental leave?", None).await;
     asked(&office, "Is it paid?", Some(conversation)).await;
     assert_eq!(office.shelf.queries(), ["How long is parental leave?", "How long is parental leave? Is it paid?"]);

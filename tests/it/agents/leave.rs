@@ -7,6 +7,7 @@ use aegis::{
         MessageState, RunEvent, Thread,
         approvals::{Approval, ApprovalState, Because, Decider, Decision},
         policy::{AfterUntrusted, Rule},
+        replay::{Answers, Recording, Step},
     },
     support::{
         Kind,
@@ -153,8 +154,21 @@ async fn what_was_changed_is_what_is_sent_and_the_log_has_both() {
     office.answered(conversation).await;
     assert_eq!(post.sent(), std::slice::from_ref(&better));
     assert!(office.chat(1).0.contains("The person changed the call"), "{}", office.chat(1).0);
-    let edited = office.audit(run).await.into_iter().find(|entry| entry.action == "approval.edited").unwrap();
+    let entries = office.audit(run).await;
+    let edited = entries.iter().find(|entry| entry.action == "approval.edited").unwrap();
     assert_eq!((&edited.detail["before"], &edited.detail["after"]), (&letter("jo@acme.example"), &better));
+
+    // A replay sends nothing, and puts the same before the model.
+    let recording = Recording::read(&entries).unwrap();
+    let again = office.agents.replay(&office.tenant, &recording, Answers::Recorded).await.unwrap();
+    let told = |steps: &[Step]| -> Vec<_> {
+        let told = |step: &Step| {
+            (step.action.clone(), step.detail["request"]["messages"].clone(), step.detail["sent"].clone())
+        };
+        steps.iter().map(told).collect()
+    };
+    assert_eq!(told(&again.steps), told(&recording.steps));
+    assert_eq!(post.sent().len(), 1);
 }
 
 #[tokio::test]

@@ -31,6 +31,12 @@ pub fn server() -> Server {
     Server::own(&endpoint.socket_dir, endpoint.port, &ApplianceKey::from_bytes([1; 32]))
 }
 
+/// Where it listens: for another process.
+pub fn place() -> (PathBuf, u16) {
+    let endpoint = &running().endpoint;
+    (endpoint.socket_dir.clone(), endpoint.port)
+}
+
 /// A session on it as any role, as somebody on this machine would open one by hand.
 pub async fn connect(role: &str, database: &str) -> Result<PgConnection, sqlx::Error> {
     let endpoint = &running().endpoint;

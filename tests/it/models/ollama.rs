@@ -68,7 +68,11 @@ async fn the_models_own_limit_bounds_the_context() {
     });
     let model = chat_model(&ollama_at(&ollama.url()));
     let capabilities = model.capabilities().await.expect("it is there");
-    assert_eq!((capabilities.context_tokens, capabilities.tools, capabilities.small), (4096, false, false));
+    assert_eq!(
+        (capabilities.context_tokens, capabilities.tools, capabilities.small),
+        (4096, true, false),
+        "tools by the prompt"
+    );
     all(model.chat(ask(&"word ".repeat(1500))).await.expect("it answers")).await;
     assert_eq!(ollama.chats()[0]["options"]["num_ctx"], 4096);
 }
@@ -217,7 +221,14 @@ async fn each_refusal_has_its_own_kind() {
     let (_, busy) =
         failure(&ollama, Script::refuse(503, "server busy, please try again.  maximum pending requests exceeded"))
             .await;
-    assert!(matches!(busy, ModelError::RateLimited { .. }), "{busy:?}");
+    assert!(matches!(busy, ModelError::Overloaded { .. }), "{busy:?}");
+    let words = "the prompt is longer than the context length currently available to the model; shorten the prompt";
+    let (_, long) = failure(&ollama, Script::refuse(400, words)).await;
+    assert!(matches!(long, ModelError::ContextOverflow { .. }), "{long:?}");
+    let (_, limited) = failure(&ollama, Script::refuse(429, "slow down")).await;
+    assert!(matches!(limited, ModelError::RateLimited { .. }), "{limited:?}");
+    let (_, gone) = failure(&ollama, Script::refuse(404, "model \"llama3.2\" not found, try pulling it first")).await;
+    assert!(matches!(gone, ModelError::ModelMissing { .. }), "{gone:?}");
     let (_, other) = failure(&ollama, Script::refuse(500, "llama runner process has terminated: exit status 2")).await;
     assert!(matches!(&other, ModelError::Server { message } if message.contains("exit status 2")), "{other:?}");
 }
@@ -235,7 +246,7 @@ async fn an_error_in_mid_stream_ends_the_answer_after_what_was_said() {
     );
     let (said, error) = failure(&ollama, Script::say("The answer is").then_cut()).await;
     assert_eq!(said, "The answer is");
-    assert!(matches!(error, ModelError::Server { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Network { .. }), "{error:?}");
     let (_, error) = failure(&ollama, Script::say("").then_garbage()).await;
     assert!(matches!(&error, ModelError::Server { message } if message.contains("Ollama server")), "{error:?}");
 }
@@ -269,6 +280,112 @@ async fn dropping_the_stream_closes_the_connection() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the server was not told to stop");
+}
+
+fn calls_of<'e>(events: &'e [ChatEvent]) -> Vec<(&'e str, &'e serde_json::Value)> {
+    let call = |event: &'e ChatEvent| match event {
+        ChatEvent::ToolCall(call) => Some((call.name.as_str(), &call.arguments)),
+        _ => None,
+    };
+    events.iter().filter_map(call).collect()
+}
+
+#[tokio::test]
+async fn a_model_without_tools_is_told_of_them_and_its_calls_and_their_results_travel_as_text() {
+    let ollama = StandIn::start().await;
+    ollama.model(Model {
+        name: "llama3.2:latest".to_owned(),
+        capabilities: vec!["completion"],
+        parameters: 7_000_000_000,
+        context_length: 8192,
+    });
+    let model = chat_model(&ollama_at(&ollama.url()));
+    assert!(model.capabilities().await.expect("it is there").tools);
+    let printed =
+        "I look.\n<tool_call>{\"name\": \"knowledge_search\", \"arguments\": {\"query\": \"leave\"}}</tool_call>";
+    ollama.script([Script::say(printed), Script::say("Sixteen weeks.")]);
+    let mut request = ChatRequest { tools: vec![search_tool()], ..ask("How long is leave?") };
+    let (events, _) = all(model.chat(request.clone()).await.expect("it answers")).await;
+    assert_eq!(text_of(&events), "I look.\n");
+    assert_eq!(calls_of(&events), [("knowledge.search", &json!({ "query": "leave" }))]);
+    assert!(matches!(events.last(), Some(ChatEvent::Done(Finish { reason: FinishReason::ToolCalls, .. }))));
+    let sent = &ollama.chats()[0];
+    assert!(sent["tools"].is_null(), "the server would refuse them");
+    assert!(sent["messages"][0]["content"].as_str().is_some_and(|system| system.contains("knowledge_search")));
+
+    let Some(ChatEvent::ToolCall(call)) = events.iter().find(|event| matches!(event, ChatEvent::ToolCall(_))) else {
+        panic!("no call");
+    };
+    request.messages.push(Message { tool_calls: vec![call.clone()], ..Message::new(Speaker::Assistant, "I look.") });
+    request.messages.push(Message { tool_call_id: Some(call.id.clone()), ..Message::new(Speaker::Tool, "16 weeks") });
+    let (events, _) = all(model.chat(request).await.expect("it answers")).await;
+    assert_eq!(text_of(&events), "Sixteen weeks.");
+    let sent = &ollama.chats()[1]["messages"];
+    assert!(sent[2]["content"].as_str().is_some_and(|said| said.contains("<tool_call>")), "{sent}");
+    assert_eq!(
+        (&sent[3]["role"], sent[3]["content"].as_str().map(|said| said.contains("16 weeks"))),
+        (&json!("user"), Some(true))
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_read_is_asked_for_once_more_under_a_schema() {
+    let ollama = StandIn::start().await;
+    let model = chat_model(&ollama_at(&ollama.url()));
+    let request = ChatRequest { tools: vec![search_tool()], ..ask("How long is leave?") };
+    let broken = "<tool_call>{\"name\": \"knowledge_search\", \"arguments\": {\"query\": \"how lo";
+    let whole = "{\"name\": \"knowledge_search\", \"arguments\": {\"query\": \"how long\"}}";
+    ollama.script([Script::say(broken), Script::say(whole)]);
+    let (events, error) = all(model.chat(request.clone()).await.expect("it answers")).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(
+        (text_of(&events), calls_of(&events)),
+        (String::new(), vec![("knowledge.search", &json!({ "query": "how long" }))])
+    );
+    let finish = Finish { reason: FinishReason::ToolCalls, prompt_tokens: 52, completion_tokens: 13 };
+    assert!(
+        matches!(events.last(), Some(ChatEvent::Done(done)) if done.reason == finish.reason && done.prompt_tokens == finish.prompt_tokens),
+        "both are counted: {events:?}"
+    );
+    let asked = &ollama.chats()[1];
+    assert_eq!(asked["format"]["properties"]["name"]["const"], "knowledge_search");
+    assert_eq!(ollama.chats().len(), 2);
+
+    ollama.script([Script::say(broken), Script::say("I cannot.")]);
+    let (events, _) = all(model.chat(request).await.expect("it answers")).await;
+    assert_eq!((text_of(&events).as_str(), calls_of(&events).len()), (broken, 0), "asked once, and nothing is lost");
+    assert_eq!(ollama.chats().len(), 4);
+}
+
+#[tokio::test]
+async fn what_a_model_counts_is_learned_and_the_context_grows_with_it() {
+    let ollama = StandIn::start().await;
+    let model = chat_model(&ollama_at(&ollama.url()));
+    let question = "word ".repeat(600);
+    ollama.script([Script::say("One.").count(2500), Script::say("Two.")]);
+    for _ in 0..2 {
+        all(model.chat(ask(&question)).await.expect("it answers")).await;
+    }
+    let contexts: Vec<_> = ollama.chats().iter().map(|chat| chat["options"]["num_ctx"].as_u64()).collect();
+    assert_eq!(contexts, [Some(4096), Some(8192)], "1,000 tokens more than were estimated");
+}
+
+#[tokio::test]
+async fn no_more_answers_are_asked_for_at_once_than_the_server_gives() {
+    let ollama = StandIn::start().await;
+    let settings = aegis::config::Ollama { parallel: 1, keep_alive_minutes: 7, ..ollama_at(&ollama.url()) };
+    let model = chat_model(&settings);
+    ollama.script([Script::say("One two three.").slowly(Duration::from_millis(100)), Script::say("Next.")]);
+    let mut first = model.chat(ask("First?")).await.expect("it answers");
+    assert!(matches!(first.next().await, Some(Ok(ChatEvent::Text(_)))));
+    let second = model.chat(ask("Second?")).await.expect("it waits");
+    let (first, second) = tokio::join!(all(first), async {
+        let (events, _) = all(second).await;
+        (events, ollama.chats().len())
+    });
+    assert_eq!((text_of(&first.0).as_str(), text_of(&second.0).as_str()), ("two three.", "Next."));
+    assert!(!second.0.contains(&ChatEvent::Loading), "waiting is not loading");
+    assert_eq!(ollama.chats()[0]["keep_alive"], "7m");
 }
 
 #[tokio::test]

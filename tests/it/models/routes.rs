@@ -2,11 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aegis::models::{
-    Router,
-    chat::{ChatEvent, ChatModel, FinishReason, ModelError},
-    meter::{Price, Usage},
-    router::{Part, Retry, Route, Target},
+use aegis::{
+    config::Config,
+    egress::Egress,
+    models::{
+        Router,
+        chat::{ChatEvent, ChatModel, FinishReason, ModelError},
+        meter::{Price, Usage},
+        router::{Part, Retry, Route, Target},
+        router_with_engine,
+    },
 };
 
 use super::{
@@ -14,6 +19,7 @@ use super::{
     scripted::{Answer, Book, End, Scripted},
     text_of,
 };
+use crate::ollama_stand_in::{Script, StandIn};
 
 fn target(model: &Arc<Scripted>) -> Arc<Target> {
     Arc::new(Target::of(model.clone()))
@@ -46,6 +52,37 @@ async fn a_route_is_chosen_by_its_name_and_one_that_is_unknown_is_the_default() 
         assert_eq!((answering.why.route.as_str(), answering.why.position), (named, 1));
         assert_eq!(text_of(&all(answering.stream).await.0), expected);
     }
+}
+
+#[tokio::test]
+async fn the_configuration_makes_routes_whose_targets_are_shared() {
+    let (first, second) = (StandIn::start().await, StandIn::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("aegis.toml");
+    let text = format!(
+        "[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = \"{}\"\n\
+         [models.routes.other]\nchain = [\"second/llama3.2\", \"ollama/llama3.2\"]\ncontext = [\"ollama\"]\nretries = 0\n\
+         [providers.second]\nkind = \"ollama\"\nurl = \"{}\"\n",
+        first.url(),
+        second.url()
+    );
+    std::fs::write(&file, text).unwrap();
+    let config = Config::load_from(Some(&file), [], Some(directory.path())).unwrap();
+    let egress = Egress::new(&config).unwrap();
+    let router = router_with_engine(&config, &egress, Stopped::new().shared(), "/nonexistent".as_ref()).unwrap();
+    assert_eq!(router.routes().map(|route| route.name.as_str()).collect::<Vec<_>>(), ["default", "other"]);
+    assert_eq!(router.status().await.len(), 2, "ollama and ollama/llama3.2 are one target");
+
+    second.script([Script::say("From the second.")]);
+    let other = router.route(Some("other"));
+    assert_eq!(other.chat(|_| ask("Hello?")).await.unwrap().model, "second/llama3.2");
+    second.script([Script::refuse(500, "boom")]);
+    let answering = other.chat(|_| ask("Hello?")).await.unwrap();
+    assert_eq!(
+        (answering.model.as_str(), answering.why.to_string().as_str()),
+        ("ollama/llama3.2", "number 2 of route other")
+    );
+    assert_eq!(router.chat(|_| ask("Hello?")).await.unwrap().model, "ollama/llama3.2");
 }
 
 #[tokio::test]

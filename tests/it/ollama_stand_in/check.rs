@@ -34,8 +34,11 @@ pub(super) fn chat(headers: &HeaderMap, request: &Value) -> Vec<String> {
     if request["model"].as_str().is_none_or(str::is_empty) {
         wrong.push("model is required".to_owned());
     }
-    if request["stream"] != Value::Bool(true) {
+    if request["stream"] != Value::Bool(true) && request["format"].is_null() {
         wrong.push("`stream` is not true".to_owned());
+    }
+    if !request["think"].is_null() {
+        wrong.push("`think` is sent, which models that cannot think refuse".to_owned());
     }
     if request["truncate"] != Value::Bool(false) {
         wrong.push("`truncate` is not false: Ollama would cut a long prompt silently".to_owned());

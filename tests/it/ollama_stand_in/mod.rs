@@ -9,6 +9,7 @@
 
 mod check;
 mod embed;
+mod pull;
 mod respond;
 mod routes;
 mod script;
@@ -20,6 +21,7 @@ use std::sync::{
 
 use serde_json::Value;
 
+pub use pull::Registry;
 pub use script::Script;
 
 /// A running stand-in. It stops, and reports wrong requests, when it is dropped.
@@ -45,6 +47,7 @@ pub struct Model {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    pulls: Mutex<pull::Pulls>,
     abandoned: AtomicUsize,
 }
 
@@ -135,6 +138,10 @@ impl Drop for StandIn {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pulls(&self) -> MutexGuard<'_, pull::Pulls> {
+        self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn complain(&self, complaint: impl Into<String>) {

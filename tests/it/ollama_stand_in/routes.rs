@@ -27,6 +27,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/api/show", post(show))
         .route("/api/chat", post(chat))
         .route("/api/embed", post(embed_texts))
+        .merge(super::pull::routes())
         .with_state(shared)
 }
 
@@ -34,7 +35,7 @@ async fn tags(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let models = shared.state().models.clone();
     let models: Vec<Value> = models
         .iter()
-        .map(|model| json!({ "name": model.name, "model": model.name, "modified_at": CREATED, "size": 2_019_393_189_u64, "digest": "a80c4f17acd5", "details": { "format": "gguf", "family": "llama" } }))
+        .map(|model| json!({ "name": model.name, "model": model.name, "modified_at": CREATED, "size": 2_019_393_189_u64, "digest": "a80c4f17acd5", "details": { "format": "gguf", "family": "llama", "parameter_size": "3.2B", "quantization_level": "Q4_K_M" } }))
         .collect();
     Json(json!({ "models": models }))
 }
@@ -57,6 +58,8 @@ async fn show(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
         "model_info": {
             "general.architecture": family,
             "general.parameter_count": parameters,
+            "tokenizer.ggml.model": "gpt2",
+            "tokenizer.ggml.pre": "llama-bpe",
             format!("{family}.context_length"): context_length,
             format!("{family}.embedding_length"): embed::DIMENSIONS,
         },
@@ -100,6 +103,10 @@ async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
     let script = scripted.unwrap_or_else(|| respond::to(&request));
     // As the real server: nothing is sent, not even the headers, before the first line is there.
     tokio::time::sleep(script.loads_for).await;
+    if request["stream"] == false {
+        let message = json!({ "role": "assistant", "content": script.text });
+        return Json(json!({ "model": name, "created_at": CREATED, "message": message, "done": true, "done_reason": "stop", "prompt_eval_count": 26, "eval_count": 6 })).into_response();
+    }
     let lines = lines(script, &name, shared);
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
@@ -161,7 +168,7 @@ fn lines(
     let done = |reason: &str| {
         json!({
             "model": model, "created_at": CREATED, "message": { "role": "assistant", "content": "" }, "done": true, "done_reason": reason,
-            "total_duration": 4_883_583_458_u64, "load_duration": 1_334_875, "prompt_eval_count": 26, "prompt_eval_duration": 342_546_000,
+            "total_duration": 4_883_583_458_u64, "load_duration": 1_334_875, "prompt_eval_count": script.prompt_tokens.unwrap_or(26), "prompt_eval_duration": 342_546_000,
             "eval_count": words, "eval_duration": 4_535_599_000_u64,
         })
         .to_string()

@@ -13,6 +13,7 @@ pub struct Script {
     pub(super) thinking: Option<String>,
     pub(super) text: String,
     pub(super) calls: Vec<Value>,
+    pub(super) prompt_tokens: Option<u32>,
     pub(super) end: End,
 }
 
@@ -58,6 +59,12 @@ impl Script {
     /// Thinks first.
     pub fn think(mut self, thought: &str) -> Self {
         self.thinking = Some(thought.to_owned());
+        self
+    }
+
+    /// Says that the prompt had so many tokens.
+    pub fn count(mut self, prompt_tokens: u32) -> Self {
+        self.prompt_tokens = Some(prompt_tokens);
         self
     }
 

@@ -68,7 +68,10 @@ fn show_filters_by_actor_action_time_and_words() {
     let (aegis, run) = session();
     let show = |filters: &[&str]| aegis.json(&[&["audit", "show", "--tenant", "acme"], filters].concat());
     assert_eq!(actions(&show(&["--action", "document"])).len(), 4);
-    assert_eq!(actions(&show(&["--actor", "agent:atlas", "--action", "run"])), ["run.finished".to_owned()].into());
+    assert_eq!(
+        actions(&show(&["--actor", "agent:atlas", "--action", "run"])),
+        ["run.finished".to_owned(), "run.tainted".to_owned()].into()
+    );
     assert!(show(&["--actor", "operator"]).as_array().unwrap().iter().all(|entry| entry["by"] == "operator"));
     let found = show(&["--text", "LEAVE.md"]);
     assert!(!found.as_array().unwrap().is_empty());

@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// What somebody has to decide, or has decided.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of the template")]
 pub(in crate::agents) struct Card {
     pub(in crate::agents) id: ApprovalId,
     pub(in crate::agents) run: RunId,
