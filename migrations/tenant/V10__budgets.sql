@@ -46,5 +46,5 @@ CREATE TABLE usage_days (
     PRIMARY KEY (day, agent, model, local)
 );
 
--- What an answer cost; null where that is not known.
-ALTER TABLE messages ADD COLUMN cost_micros bigint DEFAULT 0;
+-- What an answer cost: {"micros": 4200, "currency": "USD"}, with null for micros where that is not known. Null: before this.
+ALTER TABLE messages ADD COLUMN cost jsonb;

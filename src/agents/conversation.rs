@@ -6,7 +6,10 @@ use utoipa::ToSchema;
 
 use super::{citations::Citation, event::ToolCallSummary, lexical, markdown, marks};
 use crate::{
-    models::chat::{Message, Speaker},
+    models::{
+        chat::{Message, Speaker},
+        meter::Cost,
+    },
     support::ids::{ConversationId, MessageId, RunId, UserId},
 };
 
@@ -96,6 +99,8 @@ pub struct StoredMessage {
     pub prompt_tokens: u32,
     /// Tokens that the model wrote.
     pub completion_tokens: u32,
+    /// What the calls of models cost; none for a question, and where nobody had counted yet.
+    pub cost: Option<Cost>,
     /// When it was written.
     pub created_at: DateTime<Utc>,
 }
@@ -191,6 +196,7 @@ mod tests {
             duration_ms: 0,
             prompt_tokens: 0,
             completion_tokens: 0,
+            cost: None,
             created_at: DateTime::UNIX_EPOCH,
         }
     }

@@ -10,7 +10,10 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::citations::Citation;
-use crate::support::ids::{ApprovalId, ConversationId, RunId};
+use crate::{
+    models::meter::Cost,
+    support::ids::{ApprovalId, ConversationId, RunId},
+};
 
 /// Something that happened in a run. The last one is `Finished`, `Failed` or `Waiting`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -112,6 +115,8 @@ pub struct Answer {
     pub prompt_tokens: u32,
     /// Tokens that the model wrote.
     pub completion_tokens: u32,
+    /// What the calls of models cost.
+    pub cost: Option<Cost>,
 }
 
 /// A call of a tool, in a line.

@@ -50,6 +50,7 @@ use crate::{
     audit::{Action, Actor},
     db::TenantDb,
     models::{
+        budget::Budgets,
         chat::{Message, Speaker},
         router::Router,
     },
@@ -189,7 +190,15 @@ impl Agents {
     ) -> Self {
         let tools = Tools::new(tools, sources);
         let limits = Limits::default();
-        let shared = Shared { router, retriever, tools, in_flight: InFlight::new(), limits, node: NodeId::generate() };
+        let shared = Shared {
+            router,
+            retriever,
+            tools,
+            budgets: None,
+            in_flight: InFlight::new(),
+            limits,
+            node: NodeId::generate(),
+        };
         Self { shared: Arc::new(shared), clock, profiles: Arc::new([soul::atlas()]), waiting: Waiting::default() }
     }
 
@@ -197,6 +206,12 @@ impl Agents {
     pub fn handle(&self) -> Handle {
         let Self { shared, clock, profiles, waiting } = self.clone();
         Handle { shared: Arc::downgrade(&shared), clock, profiles, waiting }
+    }
+
+    /// The same agents, whose calls of models `budgets` has a say in.
+    #[must_use]
+    pub fn with_budgets(self, budgets: Budgets) -> Self {
+        Self { shared: Arc::new(Shared { budgets: Some(budgets), ..(*self.shared).clone() }), ..self }
     }
 
     /// The same agents, whose runs may take so long and no longer.
@@ -413,6 +428,7 @@ impl Agents {
             duration_ms: 0,
             prompt_tokens: 0,
             completion_tokens: 0,
+            cost: None,
             created_at: self.clock.now(),
         }
     }

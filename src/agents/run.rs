@@ -27,6 +27,7 @@ use super::{
 use crate::{
     audit::{Action, Actor},
     models::{
+        budget::Budgets,
         chat::Message,
         router::{self, Router},
     },
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) retriever: std::sync::Arc<dyn Retriever>,
     pub(super) tools: Tools,
+    /// What has a say in the calls of models; nobody in a replay.
+    pub(super) budgets: Option<Budgets>,
     pub(super) in_flight: InFlight,
     /// What a run may not exceed.
     pub(super) limits: Limits,
@@ -139,8 +142,15 @@ async fn work(
         has_read: job.has_read.clone(),
     };
     let tools = shared.tools.for_run(&context).await;
+    let router = shared.router.route(job.profile.route.as_deref());
+    let router = match &shared.budgets {
+        Some(budgets) => router.metered(budgets.meter(&context.db, &context.agent, context.run)),
+        None => router,
+    };
+    let currency = shared.budgets.as_ref().map_or("", Budgets::currency);
     let bench = Bench {
-        router: &shared.router,
+        currency,
+        router: &router,
         retriever: &*shared.retriever,
         tools: &tools,
         context: &context,
@@ -292,6 +302,7 @@ impl Job {
             duration_ms: message.duration_ms,
             prompt_tokens: message.prompt_tokens,
             completion_tokens: message.completion_tokens,
+            cost: message.cost,
         }))
     }
 
@@ -358,6 +369,7 @@ impl Job {
             duration_ms: elapsed_ms(self.started),
             prompt_tokens: progress.prompt_tokens,
             completion_tokens: progress.completion_tokens,
+            cost: Some(progress.cost.clone()),
             created_at: self.recorder.clock.now(),
         }
     }
@@ -433,5 +445,6 @@ fn outcome(message: &StoredMessage) -> Value {
         "duration_ms": message.duration_ms,
         "prompt_tokens": message.prompt_tokens,
         "completion_tokens": message.completion_tokens,
+        "cost": message.cost,
     })
 }

@@ -26,6 +26,7 @@ use crate::{
     audit::Action,
     models::{
         chat::{ChatEvent, Message, ModelError, ToolCall, ToolSpec},
+        meter::{Cost, Usage},
         router::{Answering, Router},
     },
     support::{
@@ -69,6 +70,8 @@ pub(super) struct Bench<'a> {
     pub(super) recorder: &'a Recorder,
     pub(super) events: &'a EventSender,
     pub(super) profile: &'a Profile,
+    /// What costs are in.
+    pub(super) currency: &'a str,
     pub(super) question: &'a str,
     pub(super) instructions: Option<&'a str>,
     /// What is searched for when the search is made for the model.
@@ -101,6 +104,8 @@ pub(super) struct Progress {
     pub(super) tool_calls: Vec<ToolCallSummary>,
     pub(super) prompt_tokens: u32,
     pub(super) completion_tokens: u32,
+    /// What the calls of models cost.
+    pub(super) cost: Cost,
     /// The call of a model that goes on.
     pub(super) asking: Option<Arc<ModelCall>>,
     /// The calls of tools that go on.
@@ -290,6 +295,7 @@ impl Bench<'_> {
         progress.model = Some(replied.model.clone());
         progress.prompt_tokens += replied.prompt_tokens;
         progress.completion_tokens += replied.completion_tokens;
+        progress.cost.add(replied.cost.micros, &replied.cost.currency);
         self.text(&replied.text, progress);
         if !self.journal.is_noted(Action::ModelCalled, &replied.step.to_string()) {
             self.recorder.note(Action::ModelCalled, Some(&replied.model), replied.detail.clone()).await?;
@@ -373,7 +379,13 @@ impl Bench<'_> {
             finish,
             first_piece_ms: Some(first_piece_ms),
         };
-        let detail = call.detail(if finish.is_some() { "answered" } else { "failed" }, &end);
+        let mut detail = call.detail(if finish.is_some() { "answered" } else { "failed" }, &end);
+        let used = finish
+            .map(|finish| Usage { prompt_tokens: finish.prompt_tokens, completion_tokens: finish.completion_tokens });
+        let mut cost = Cost::default();
+        cost.add(used.map_or(Some(0), |used| price.micros(used)), self.currency);
+        detail["cost"] = json!(cost);
+        progress.cost.add(cost.micros, self.currency);
         let (prompt_tokens, completion_tokens) =
             finish.map_or((0, 0), |finish| (finish.prompt_tokens, finish.completion_tokens));
         progress.prompt_tokens += prompt_tokens;
@@ -388,6 +400,7 @@ impl Bench<'_> {
                 given: given.clone(),
                 prompt_tokens,
                 completion_tokens,
+                cost,
                 detail: detail.clone(),
             };
             self.journal.write(&Record::Replied(replied)).await?;

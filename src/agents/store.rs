@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     db::TenantDb,
+    models::meter::Cost,
     support::{
         Result,
         ids::{ConversationId, MessageId, NodeId, RunId, UserId},
@@ -54,7 +55,7 @@ pub(super) async fn conversation(
     let Some(row) = row else { return Ok(None) };
     let messages = sqlx::query_as::<_, MessageRow>(
         "SELECT * FROM (SELECT id, speaker, state, text, citations, tool_calls, model, quoting, problem, run, duration_ms,
-                               prompt_tokens, completion_tokens, created_at
+                               prompt_tokens, completion_tokens, cost, created_at
                         FROM messages WHERE conversation = $1 ORDER BY id DESC LIMIT $2) newest ORDER BY id",
     )
     .bind(id.0)
@@ -137,8 +138,8 @@ async fn insert(executor: impl PgExecutor<'_>, conversation: ConversationId, mes
     let written = sqlx::query(
         "WITH conversation AS (UPDATE conversations SET updated_at = $15 WHERE id = $2 RETURNING id)
          INSERT INTO messages (id, conversation, speaker, state, text, citations, tool_calls, model, quoting, problem, run,
-                               duration_ms, prompt_tokens, completion_tokens, created_at)
-         SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 FROM conversation",
+                               duration_ms, prompt_tokens, completion_tokens, created_at, cost)
+         SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 FROM conversation",
     )
     .bind(message.id.0)
     .bind(conversation.0)
@@ -155,6 +156,7 @@ async fn insert(executor: impl PgExecutor<'_>, conversation: ConversationId, mes
     .bind(i64::from(message.prompt_tokens))
     .bind(i64::from(message.completion_tokens))
     .bind(message.created_at)
+    .bind(message.cost.as_ref().map(Json))
     .execute(executor)
     .await?;
     Ok(written.rows_affected() == 1)
@@ -211,6 +213,7 @@ struct MessageRow {
     duration_ms: i64,
     prompt_tokens: i64,
     completion_tokens: i64,
+    cost: Option<Json<Cost>>,
     created_at: DateTime<Utc>,
 }
 
@@ -234,6 +237,7 @@ impl From<MessageRow> for StoredMessage {
             duration_ms: row.duration_ms.unsigned_abs(),
             prompt_tokens: u32::try_from(row.prompt_tokens).unwrap_or(u32::MAX),
             completion_tokens: u32::try_from(row.completion_tokens).unwrap_or(u32::MAX),
+            cost: row.cost.map(|cost| cost.0),
             created_at: row.created_at,
         }
     }

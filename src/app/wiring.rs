@@ -131,7 +131,8 @@ impl App {
         ];
         let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
         let agents = Agents::new(router.clone(), retriever, tools, Vec::new(), clock.clone())
-            .with_limits(limits(&config.agents)?);
+            .with_limits(limits(&config.agents)?)
+            .with_budgets(budgets.clone());
         delegate.introduce(&agents);
         let runs = Runs::new(databases.clone(), accounts.clone(), agents.clone(), clock.clone());
         runs::configuration::note(&databases, &config, &*clock).await?;

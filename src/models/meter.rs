@@ -1,10 +1,14 @@
 //! What a call of a model may cost, and who has a say in whether it is made: the router asks a [`Meter`] before each
 //! call, and tells it afterwards what was used.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::chat::ModelError;
+use crate::http::format;
 
 /// What a model costs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -46,6 +50,40 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Of the answer.
     pub completion_tokens: u32,
+}
+
+/// What calls have cost together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cost {
+    /// In millionths of the currency; none where the price of one of them is not known.
+    pub micros: Option<i64>,
+    /// `USD`
+    pub currency: String,
+}
+
+impl Default for Cost {
+    /// Nothing yet.
+    fn default() -> Self {
+        Self { micros: Some(0), currency: String::new() }
+    }
+}
+
+impl Cost {
+    /// Adds a call; one whose price is not known makes the sum unknown.
+    pub fn add(&mut self, micros: Option<i64>, currency: &str) {
+        self.micros = self.micros.zip(micros).map(|(one, other)| one.saturating_add(other));
+        currency.clone_into(&mut self.currency);
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.micros {
+            Some(0) => f.write_str("no cost"),
+            Some(micros) => f.write_str(&format::money(micros, &self.currency)),
+            None => f.write_str("cost not known"),
+        }
+    }
 }
 
 /// A call that is about to be made.
@@ -92,5 +130,17 @@ mod tests {
         assert_eq!(price.micros(Usage { prompt_tokens: 1, completion_tokens: 0 }), Some(1));
         assert_eq!(Price::Free.micros(usage), Some(0));
         assert_eq!(Price::Unknown.micros(usage), None);
+    }
+
+    #[test]
+    fn what_is_not_known_makes_the_sum_unknown() {
+        let mut cost = Cost::default();
+        assert_eq!(cost.to_string(), "no cost");
+        cost.add(Some(4_200), "EUR");
+        cost.add(Some(0), "EUR");
+        assert_eq!(cost.to_string(), "0.0042 EUR");
+        cost.add(None, "EUR");
+        cost.add(Some(1), "EUR");
+        assert_eq!(cost.to_string(), "cost not known");
     }
 }

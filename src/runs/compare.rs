@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::agents::replay::{Recording, Step};
 
 /// What differs each time, or was not gone through again: measures of time, identifiers of the conversation, who was asked in
-/// vain before the model that answered, and where in which chain that stood.
-const PASSING: [&str; 7] = ["duration_ms", "first_piece_ms", "asked_ms", "attempts", "why", "price", "conversation"];
+/// vain before the model that answered, where in which chain that stood, what it cost.
+const PASSING: [&str; 8] =
+    ["duration_ms", "first_piece_ms", "asked_ms", "attempts", "why", "price", "cost", "conversation"];
 /// A replayed failure is told in other words than the model server's own.
 const WORDS: [&str; 2] = ["error", "problem"];
 /// Characters that are shown of a text before the place where it differs, and from there.

@@ -6,6 +6,7 @@ use serde::Deserialize as _;
 use crate::{
     agents::Citation,
     audit::{Action, Entry},
+    models::meter::Cost,
     support::{Error, Result},
 };
 
@@ -64,6 +65,8 @@ pub struct TimeLine {
     pub prompt_tokens: u64,
     /// Tokens of all answers.
     pub completion_tokens: u64,
+    /// What the calls of models cost, if that was counted.
+    pub cost: Option<Cost>,
     /// The steps, in the order in which they began.
     pub bars: Vec<Bar>,
 }
@@ -87,6 +90,7 @@ impl TimeLine {
             model: None,
             prompt_tokens: 0,
             completion_tokens: 0,
+            cost: None,
             bars: Vec::new(),
         };
         for entry in entries {
@@ -107,6 +111,7 @@ impl TimeLine {
             self.model = entry.detail["model"].as_str().map(str::to_owned);
             self.prompt_tokens = entry.detail["prompt_tokens"].as_u64().unwrap_or_default();
             self.completion_tokens = entry.detail["completion_tokens"].as_u64().unwrap_or_default();
+            self.cost = Option::deserialize(&entry.detail["cost"]).unwrap_or_default();
         } else if is(Action::ModelCalled) || is(Action::ModelFailed) {
             self.take_model(entry);
         } else if is(Action::ToolCalled) {

@@ -178,6 +178,7 @@ fn facts(message: &StoredMessage) -> Vec<String> {
     }
     if message.completion_tokens > 0 {
         facts.push(format!("{} + {} tokens", message.prompt_tokens, message.completion_tokens));
+        facts.extend(message.cost.as_ref().map(ToString::to_string));
     }
     facts
 }

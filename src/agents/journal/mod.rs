@@ -19,7 +19,10 @@ use super::tool::{Source, ToolOutput};
 use crate::{
     audit::{Action, Entry},
     db::TenantDb,
-    models::chat::{Capabilities, ToolCall},
+    models::{
+        chat::{Capabilities, ToolCall},
+        meter::Cost,
+    },
     support::{Error, Result, ids::RunId},
 };
 
@@ -49,6 +52,8 @@ pub(super) struct Replied {
     pub(super) given: Vec<u32>,
     pub(super) prompt_tokens: u32,
     pub(super) completion_tokens: u32,
+    #[serde(default)]
+    pub(super) cost: Cost,
     /// The audit log's entry, in case the process ends before it is written there.
     pub(super) detail: Value,
 }

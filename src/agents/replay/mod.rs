@@ -73,6 +73,7 @@ impl Agents {
             router: Router::new(chain, clock.clone()),
             retriever: Arc::new(RecordedSearch(recording.searched.clone())),
             tools: self.shared.tools.recorded(recording.results.clone()),
+            budgets: None,
             in_flight: InFlight::new(),
             limits: Limits { steps: recording.max_steps.unwrap_or(self.shared.limits.steps), ..self.shared.limits },
             node: self.shared.node,

@@ -1,11 +1,12 @@
 //! One entry in the panel: the facts, then what was asked and what came of it, whole.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{
     audit::{Action, Entry},
     http::format,
-    models::router::Choice,
+    models::{meter::Cost, router::Choice},
     support::text::without_headings,
 };
 
@@ -89,8 +90,8 @@ impl Panel {
         let finish = &detail["finish"];
         if let (Some(prompt), Some(answer)) = (finish["prompt_tokens"].as_u64(), finish["completion_tokens"].as_u64()) {
             self.fact("Tokens", &format!("{prompt} read, {answer} written"));
-            if detail["price"].as_str().is_none_or(|price| price == "free") {
-                self.fact("Cost", "none: a local model");
+            if let Ok(Some(cost)) = Option::<Cost>::deserialize(&detail["cost"]) {
+                self.fact("Cost", &cost.to_string());
             }
         }
         if let Some(temperature) = detail["request"]["temperature"].as_f64() {

@@ -168,7 +168,7 @@ pub(super) fn run_facts(line: &TimeLine, now: DateTime<Utc>) -> Vec<String> {
     if line.completion_tokens > 0 {
         facts.push(format!("{} + {} tokens", line.prompt_tokens, line.completion_tokens));
     }
-    facts.push("no cost".to_owned());
+    facts.extend(line.cost.as_ref().map(ToString::to_string));
     facts
 }
 
