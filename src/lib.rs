@@ -6,6 +6,8 @@
 //! cli/            one file per command
 //! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route, with who may use it), admin/ (the command line's side)
 //!  ── floor 5: what users see happen ───────────────────────────────────────────
+//! boardroom/      a question to several agents: positions, answers, the outcome with its dissent
+//! operator/       the operator's pages: tenants
 //! operator/       the operator's pages: tenants, models
 //! runs/           the audit log's pages, a run's time line, replay, retention
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
@@ -44,6 +46,7 @@ pub mod accounts;
 pub mod agents;
 pub mod app;
 pub mod audit;
+pub mod boardroom;
 pub mod cli;
 pub mod config;
 pub mod db;

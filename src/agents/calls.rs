@@ -3,7 +3,7 @@
 //! Calls that only read are made at once; those with effects one after the other, in the order of the calls, each after
 //! somebody has allowed it where that is needed. What a run has read that others wrote taints it before the first of those.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
@@ -233,7 +233,8 @@ impl Bench<'_> {
         });
         merge(&mut entry, detail);
         if let Some(sent) = sent {
-            text = format!("The person changed the call before allowing it; this was sent: {sent}\n{text}");
+            let told = sorted(&sent);
+            text = format!("The person changed the call before allowing it; this was sent: {told}\n{text}");
             entry["sent"] = sent;
         }
         if !self.journal.is_noted(Action::ToolCalled, &call.id) {
@@ -284,6 +285,18 @@ fn with_passage_ids(mut arguments: Value, sources: &[Citation]) -> Value {
         }
     }
     arguments
+}
+
+/// The same with names in their order, so that it reads alike wherever it was kept meanwhile.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let fields: BTreeMap<_, _> = map.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+            Value::Object(fields.into_iter().collect())
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 fn summary(result: &Result<ToolOutput, String>) -> String {

@@ -64,6 +64,47 @@ impl Sources {
     }
 }
 
+/// `text` with places in the stead of marks: their numbers mean other passages to whoever reads it elsewhere.
+pub fn with_places(text: &str, citations: &[Citation]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for piece in marks::pieces(text) {
+        match piece {
+            Piece::Text(text) | Piece::Code(text) => out.push_str(text),
+            Piece::Mark { numbers, .. } => {
+                let named = citations.iter().filter(|citation| numbers.contains(&citation.number));
+                let places: Vec<_> =
+                    named.map(|citation| format!("{}, {}", citation.document, citation.locator)).collect();
+                if !places.is_empty() {
+                    let _ = write!(out, "({})", places.join("; "));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// `text` with its marks numbered as in `all`, which takes in what it does not have yet: for several texts on one page.
+pub fn renumbered(text: &str, citations: &[Citation], all: &mut Vec<Citation>) -> String {
+    let mut out = String::with_capacity(text.len());
+    for piece in marks::pieces(text) {
+        match piece {
+            Piece::Text(text) | Piece::Code(text) => out.push_str(text),
+            Piece::Mark { numbers, .. } => {
+                for citation in numbers.iter().filter_map(|number| find(citations, *number)) {
+                    let known = all.iter().position(|other| other.passage_id == citation.passage_id);
+                    let index = known.unwrap_or_else(|| {
+                        let number = u32::try_from(all.len() + 1).unwrap_or(u32::MAX);
+                        all.push(Citation { number, ..citation.clone() });
+                        all.len() - 1
+                    });
+                    let _ = write!(out, "[{}]", all[index].number);
+                }
+            }
+        }
+    }
+    out
+}
+
 /// An answer whose marks agree with its citations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resolved {
@@ -207,6 +248,25 @@ pub(super) mod tests {
             score: 1.0,
         };
         Sources::default().add(texts.iter().enumerate().map(source).collect())
+    }
+
+    #[test]
+    fn marks_become_places_because_their_numbers_mean_something_else_elsewhere() {
+        let cited = passages(&["one", "two"]);
+        let text = with_places("Sixteen weeks [1], twice [1, 2]; `items[1]` stays, [7] goes.", &cited);
+        let place = |n: usize| format!("{}, {}", cited[n].document, cited[n].locator);
+        let expected =
+            format!("Sixteen weeks ({}), twice ({}; {}); `items[1]` stays,  goes.", place(0), place(0), place(1));
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn texts_on_one_page_share_their_numbers() {
+        let cited = passages(&["one", "two"]);
+        let mut all = Vec::new();
+        assert_eq!(renumbered("B [2], then A [1].", &cited, &mut all), "B [1], then A [2].");
+        assert_eq!(renumbered("A [1], [9]", &cited, &mut all), "A [2], ");
+        assert_eq!(all.iter().map(|c| (c.number, c.text.as_str())).collect::<Vec<_>>(), [(1, "two"), (2, "one")]);
     }
 
     #[test]

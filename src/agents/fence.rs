@@ -10,6 +10,8 @@ const STRUCTURE: &[&str] = &[
     "</passage",
     "<result",
     "</result",
+    "<words",
+    "</words",
     "<|",
     "|>",
     "<s>",
@@ -48,6 +50,11 @@ pub(super) fn bare(text: &str) -> String {
 /// What a tool returned beside passages.
 pub(super) fn result(tool: &str, text: &str) -> String {
     format!("<result tool=\"{}\">\n{}\n</result>", line(tool), disarm(text))
+}
+
+/// What a colleague said, for another to read.
+pub fn words(of: &str, text: &str) -> String {
+    format!("<words of=\"{}\">\n{}\n</words>", line(of), disarm(text))
 }
 
 /// Cuts `text`, which consists of fenced pieces, to `longest` bytes; a fence that was open is closed.

@@ -61,9 +61,10 @@ use crate::{
     },
 };
 
-pub use citations::Citation;
+pub use citations::{Citation, renumbered, with_places};
 pub use conversation::{Author, Conversation, ConversationSummary, MessageState, StoredMessage};
 pub use event::{Answer, RunEvent, ToolCallSummary};
+pub use fence::words;
 use in_flight::InFlight;
 use journal::{
     Journal,
@@ -365,6 +366,11 @@ impl Agents {
         if !self.shared.in_flight.close(CLOSING).await {
             tracing::warn!("some runs could not be stored before the shutdown");
         }
+    }
+
+    /// Whether the process is about to end, so that nobody can be asked any more.
+    pub fn is_closing(&self) -> bool {
+        self.shared.in_flight.is_closing()
     }
 
     /// A person's conversations, newest first.

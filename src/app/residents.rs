@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use crate::{
     accounts::Departures,
     agents::Agents,
+    boardroom::Boardroom,
     db::Databases,
     support::ids::{TenantId, UserId},
     tenants::Resident,
@@ -16,6 +17,14 @@ impl Resident for Agents {
     /// Runs end with what they have, which is stored; whoever reads along sees why.
     async fn stop(&self, tenant: &TenantId) {
         self.stop_all_of(tenant).await;
+    }
+}
+
+#[async_trait]
+impl Resident for Boardroom {
+    /// Meetings wait, and go on when the tenant is back.
+    async fn stop(&self, tenant: &TenantId) {
+        self.suspend(tenant);
     }
 }
 

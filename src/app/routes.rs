@@ -19,6 +19,7 @@ use crate::{
         http::{self as agents, ChatState},
         policy::http as policy,
     },
+    boardroom::http::{self as boardroom, BoardroomState},
     egress::Egress,
     http::{
         assets::show_asset,
@@ -142,6 +143,22 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/api/chat", Needs(ChatWrite), agents::ask)
         .get("/api/chat/conversations", Needs(ChatRead), agents::list_conversations)
         .post("/api/chat/runs/{run}/cancel", Needs(ChatWrite), agents::cancel_run)
+        // Boardroom
+        .get("/boardroom", Needs(ChatRead), boardroom::show_boardroom)
+        .post("/boardroom", Needs(ChatWrite), boardroom::call_by_form)
+        .get("/boardroom/{meeting}", Needs(ChatRead), boardroom::show_meeting)
+        .get("/boardroom/{meeting}/print", Needs(ChatRead), boardroom::print_meeting)
+        .post("/boardroom/{meeting}/stop", Needs(ChatWrite), boardroom::stop_by_form)
+        .post("/boardroom/{meeting}/share", Needs(ChatWrite), boardroom::share_by_form)
+        .post("/boardroom/{meeting}/delete", Needs(ChatWrite), boardroom::delete_by_form)
+        .get("/api/boardroom", Needs(ChatRead), boardroom::list_meetings)
+        .post("/api/boardroom", Needs(ChatWrite), boardroom::call_meeting)
+        .get("/api/boardroom/{meeting}", Needs(ChatRead), boardroom::show_meeting_as_json)
+        .delete("/api/boardroom/{meeting}", Needs(ChatWrite), boardroom::delete_meeting)
+        .get("/api/boardroom/{meeting}/events", Needs(ChatRead), boardroom::watch_meeting)
+        .get("/api/boardroom/{meeting}/export", Needs(ChatRead), boardroom::export_meeting)
+        .post("/api/boardroom/{meeting}/share", Needs(ChatWrite), boardroom::share_meeting)
+        .post("/api/boardroom/{meeting}/stop", Needs(ChatWrite), boardroom::stop_meeting)
         .get("/api/chat/runs/{run}/events", Needs(ChatRead), agents::watch_run)
         // What agents may do
         .get("/approvals", Needs(ChatWrite), approvals::show_approvals)
@@ -238,6 +255,12 @@ impl FromRef<WebState> for ChatState {
     fn from_ref(state: &WebState) -> Self {
         let App { agents, knowledge, clock, .. } = &state.app;
         Self { agents: agents.clone(), shelf: Arc::new(knowledge.clone()), clock: clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for BoardroomState {
+    fn from_ref(state: &WebState) -> Self {
+        Self { boardroom: state.app.boardroom.clone(), clock: state.app.clock.clone() }
     }
 }
 

@@ -14,6 +14,10 @@ use crate::{
         tools::{Calculator, ClockTool, Delegate, Fetch, sandbox::Sandbox},
     },
     audit::{HeadFiles, Log},
+    boardroom::{
+        Boardroom,
+        job::{self as boardroom_job, HoldMeeting, Usher},
+    },
     config::{Config, DatabaseMode},
     db::{Databases, Server},
     egress::Egress,
@@ -32,6 +36,9 @@ use crate::{
     tenants::Tenants,
     vault::{ApplianceKey, Keyring},
 };
+
+/// Meetings that are held at once.
+const MEETINGS: usize = 2;
 
 /// The appliance's slices, put together. A cheap handle.
 #[derive(Clone)]
@@ -52,6 +59,8 @@ pub struct App {
     pub knowledge: Knowledge,
     /// Agents.
     pub agents: Agents,
+    /// Meetings of agents.
+    pub boardroom: Boardroom,
     /// Chat models, in the order in which they are asked.
     pub router: Router,
     /// What models may be spent on.
@@ -134,11 +143,14 @@ impl App {
             .with_limits(limits(&config.agents)?)
             .with_budgets(budgets.clone());
         delegate.introduce(&agents);
+        let boardroom = Boardroom::new(agents.clone(), jobs.queue::<HoldMeeting>(), clock.clone());
         let runs = Runs::new(databases.clone(), accounts.clone(), agents.clone(), clock.clone());
         runs::configuration::note(&databases, &config, &*clock).await?;
         tokio::spawn(runs::retention::daily(runs.clone(), tenants.clone(), config.audit.retention_days));
         let kit = Kit::new(&config.server)?;
         // Whatever lives off tenants outside of their schemas stands on this list.
+        // The boardroom first: it must know that its meetings wait before its members' runs are stopped.
+        tenants.introduce(Arc::new(boardroom.clone()));
         tenants.introduce(Arc::new(agents.clone()));
         accounts.introduce(Arc::new(RunsOfPeople { agents: agents.clone(), databases: databases.clone() }));
         Ok(Self {
@@ -150,6 +162,7 @@ impl App {
             secrets,
             knowledge,
             agents,
+            boardroom,
             router,
             catalogue,
             budgets,
@@ -173,7 +186,7 @@ impl App {
             return Ok(());
         }
         self.tenants.repair().await?;
-        start_jobs(&self.config, &self.jobs, &self.databases, &self.knowledge, &self.tenants).await
+        start_jobs(self).await
     }
 
     /// The address under which people reach the console.
@@ -204,25 +217,24 @@ fn server(config: &Config, postgres: Option<&Supervisor>, key: &ApplianceKey) ->
 }
 
 /// Starts the workers, after what the last stop interrupted has been put back into the queue.
-async fn start_jobs(
-    config: &Config,
-    jobs: &Jobs,
-    databases: &Databases,
-    knowledge: &Knowledge,
-    tenants: &Tenants,
-) -> Result<()> {
+async fn start_jobs(app: &App) -> Result<()> {
+    let App { config, jobs, databases, knowledge, boardroom, tenants, .. } = app;
     if config.database.mode != DatabaseMode::External {
         jobs.recover().await?;
     }
     let workers = usize::try_from(config.knowledge.workers).map_err(Error::internal)?;
     jobs.work(workers, Ingester::new(databases.clone(), knowledge.clone()));
+    jobs.work(MEETINGS, Usher::new(databases.clone(), boardroom.clone()));
     jobs.prune();
-    tokio::spawn(resume(knowledge.clone(), tenants.clone()));
+    tokio::spawn(resume(knowledge.clone(), boardroom.clone(), tenants.clone()));
     Ok(())
 }
 
 /// In the background, because there may be many tenants.
-async fn resume(knowledge: Knowledge, tenants: Tenants) {
+async fn resume(knowledge: Knowledge, boardroom: Boardroom, tenants: Tenants) {
+    if let Err(error) = boardroom_job::resume(&boardroom, &tenants).await {
+        tracing::error!(%error, "unfinished meetings could not be looked for; the next start will");
+    }
     if let Err(error) = knowledge_jobs::resume(&knowledge, &tenants).await {
         tracing::error!(%error, "unfinished documents could not be looked for; the next start will");
     }

@@ -133,6 +133,14 @@ catalogue! {
     BudgetChanged "budget.changed" of "the budget": "somebody set what may be spent in a month, or took the bound away; the bounds before and after";
     BudgetNearlyUsed "budget.nearly_used" of "the budget": "so many percent of it were used up; told once a month";
 
+    // ── Meetings of agents (boardroom) ──
+    MeetingStarted "meeting.started" of "the meeting": "a meeting was called; the question, the members, the chair";
+    MeetingContributed "meeting.contributed" of "the meeting": "a member spoke, or could not; in which round, by which run, how long it took";
+    MeetingFinished "meeting.finished" of "the meeting": "it came to its end; how many agreed and dissented, the next actions' ids, or why there is no outcome";
+    MeetingStopped "meeting.stopped" of "the meeting": "its person stopped it; what was said until then is kept";
+    MeetingShared "meeting.shared" of "the meeting": "who may read it was changed; whether everybody in the organisation may";
+    MeetingDeleted "meeting.deleted" of "the meeting": "it was removed with all that was said in it; what was asked";
+
     // ── Models on the servers (models); in the appliance's log ──
     ModelPulled "model.pulled" of "the model": "an operator had a server fetch it; which server, how it ended, how many bytes";
     ModelDeleted "model.deleted" of "the model": "an operator had it removed from a server's disk; which server";

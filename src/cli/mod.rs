@@ -5,6 +5,7 @@
 
 mod ask;
 mod audit;
+mod boardroom;
 mod client;
 mod config;
 mod doctor;
@@ -66,6 +67,9 @@ enum Command {
     Models(models::Models),
     /// Ask an agent and wait for the answer.
     Ask(ask::Ask),
+    /// Put a question to several agents at once, and print a meeting's record.
+    #[command(subcommand)]
+    Boardroom(boardroom::Boardroom),
     /// Show which role may do what, or who may use which route.
     Permissions(permissions::Permissions),
     /// Set, list and delete a tenant's secrets.
@@ -140,7 +144,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Command::Doctor(doctor) = command {
-            return doctor.run(&config, output).await;
+            return Box::pin(doctor.run(&config, output)).await;
         }
         let client = Client::connect(&config).await?;
         let result = match command {
@@ -150,6 +154,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
             Command::Kb(command) => command.run(&client, output).await,
             Command::Models(command) => command.run(&client, output).await,
             Command::Ask(command) => command.run(&client, output).await,
+            Command::Boardroom(command) => command.run(&client, output).await,
             Command::Secret(command) => command.run(&client, output).await,
             Command::Key(command) => command.run(&client, &config, output).await,
             Command::Audit(command) => command.run(&client, output).await,

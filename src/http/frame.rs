@@ -104,6 +104,8 @@ pub struct ActiveTenant {
 pub enum Section {
     /// Conversations with agents.
     Chat,
+    /// Meetings of agents.
+    Boardroom,
     /// Documents.
     Knowledge,
     /// What agents have asked leave for.
@@ -126,8 +128,9 @@ pub enum Section {
 
 impl Section {
     /// The sections of the rail, in its order.
-    pub const RAIL: [Self; 9] = [
+    pub const RAIL: [Self; 10] = [
         Self::Chat,
+        Self::Boardroom,
         Self::Knowledge,
         Self::Approvals,
         Self::Usage,
@@ -142,6 +145,7 @@ impl Section {
     pub fn path(self) -> &'static str {
         match self {
             Self::Chat => "/chat",
+            Self::Boardroom => "/boardroom",
             Self::Knowledge => "/knowledge",
             Self::Approvals => "/approvals",
             Self::Usage => "/usage",
@@ -158,6 +162,7 @@ impl Section {
     pub fn label(self) -> &'static str {
         match self {
             Self::Chat => "Chat",
+            Self::Boardroom => "Boardroom",
             Self::Knowledge => "Knowledge",
             Self::Approvals => "Approvals",
             Self::Usage => "Usage",
@@ -174,6 +179,7 @@ impl Section {
     pub fn icon(self) -> &'static str {
         match self {
             Self::Chat => "message-square",
+            Self::Boardroom => "presentation",
             Self::Knowledge => "library-big",
             Self::Approvals => "shield-check",
             Self::Usage => "chart-column",

@@ -67,11 +67,10 @@ impl Family {
 
     fn halves(self, sign: char) -> usize {
         match u32::from(sign) {
-            0..0x80 => 2,
+            // Latin, Greek and Cyrillic.
+            0..0x80 | 0x370..0x530 => 2,
             // Dashes and quotation marks.
             0x2000..0x2070 => 4,
-            // Greek and Cyrillic.
-            0x370..0x530 => 2,
             // Chinese, Japanese, Korean.
             0x2E80..0xA000 | 0xAC00..0xD7B0 => match self {
                 Self::Wide => 3,

@@ -118,6 +118,10 @@ uuid_ids! {
     InvitationId: "the invitation";
     /// A person as somebody else's sign-in page knows them.
     IdentityId: "the linked identity";
+    /// A meeting in the boardroom.
+    MeetingId: "the meeting";
+    /// Something that a meeting says is to be done.
+    NextActionId: "the next action";
     /// A document of the knowledge base.
     DocumentId: "the document";
     /// A passage of a document.

@@ -6,6 +6,7 @@ mod agents;
 mod air_gap;
 mod appliance;
 mod audit;
+mod boardroom;
 mod browser;
 mod browser_driver;
 mod cli;

@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt::Write as _,
     sync::{Mutex, OnceLock},
     time::Duration,
 };
@@ -16,11 +15,10 @@ use serde_json::{Value, json};
 use super::understand;
 use crate::{
     agents::{
-        Agents, Answer, Ask, Handle, RunEvent, Thread,
-        citations::Citation,
-        marks::{self, Piece},
+        Agents, Answer, Ask, Citation, Handle, RunEvent, Thread,
         record::lock,
         tool::{Source, Tool, ToolContext, ToolOutput},
+        with_places,
     },
     models::chat::ToolSpec,
     support::{Error, Kind, Result, ids::RunId},
@@ -170,25 +168,6 @@ fn told(agent: &str, run: RunId, answer: Answer) -> ToolOutput {
     ToolOutput { summary, content: Value::String(content), sources }
 }
 
-/// The answer with places in the stead of marks: their numbers mean other passages to whoever reads it.
-fn with_places(answer: &str, citations: &[Citation]) -> String {
-    let mut out = String::with_capacity(answer.len());
-    for piece in marks::pieces(answer) {
-        match piece {
-            Piece::Text(text) | Piece::Code(text) => out.push_str(text),
-            Piece::Mark { numbers, .. } => {
-                let named = citations.iter().filter(|citation| numbers.contains(&citation.number));
-                let places: Vec<_> =
-                    named.map(|citation| format!("{}, {}", citation.document, citation.locator)).collect();
-                if !places.is_empty() {
-                    let _ = write!(out, "({})", places.join("; "));
-                }
-            }
-        }
-    }
-    out
-}
-
 fn source(citation: Citation) -> Source {
     let Citation { document, document_id, passage_id, locator, text, .. } = citation;
     Source { passage: passage_id, document: document_id, title: document, locator, text, score: 0.0 }
@@ -197,18 +176,6 @@ fn source(citation: Citation) -> Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agents::citations::tests::passages;
-
-    #[test]
-    fn marks_become_places_because_their_numbers_mean_something_else_elsewhere() {
-        let cited = passages(&["one", "two"]);
-        let text = with_places("Sixteen weeks [1], twice [1, 2]; `items[1]` stays, [7] goes.", &cited);
-        let place = |n: usize| format!("{}, {}", cited[n].document, cited[n].locator);
-        assert_eq!(
-            text,
-            format!("Sixteen weeks ({}), twice ({}; {}); `items[1]` stays,  goes.", place(0), place(0), place(1))
-        );
-    }
 
     #[test]
     fn a_run_hands_on_a_few_questions_and_no_more() {

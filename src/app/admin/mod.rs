@@ -4,6 +4,7 @@
 //! written to the tenant's audit log, as the operator's.
 
 mod audit;
+mod boardroom;
 mod knowledge;
 mod models;
 mod people;
@@ -53,6 +54,8 @@ pub fn router(app: App) -> Router {
         )
         .route("/tenants/{slug}/knowledge/search", get(knowledge::search))
         .route("/tenants/{slug}/ask", post(knowledge::ask))
+        .route("/tenants/{slug}/boardroom", post(boardroom::call))
+        .route("/tenants/{slug}/boardroom/{meeting}", get(boardroom::show))
         .route("/models", get(models::list_models))
         .route("/models/test", post(models::test_model))
         .route("/models/pull", post(models::pull_model))

@@ -63,12 +63,11 @@ fn problem(config: &Config, target: &str) -> Option<(String, String)> {
             format!("write \"{target}/<model>\""),
         )),
         None => {
-            let suggestion = match meant(target, OWN) {
-                Some(meant) => format!("did you mean \"{meant}\"?"),
-                None => {
-                    let more = providers().map(|name| format!(", {name}/<model>"));
-                    format!("there are: {}{}", OWN.join(", "), more.collect::<String>())
-                }
+            let suggestion = if let Some(meant) = meant(target, OWN) {
+                format!("did you mean \"{meant}\"?")
+            } else {
+                let more = providers().map(|name| format!(", {name}/<model>"));
+                format!("there are: {}{}", OWN.join(", "), more.collect::<String>())
             };
             Some((format!("there is no target \"{target}\""), suggestion))
         }

@@ -211,12 +211,11 @@ fn closing(text: &str) -> Option<usize> {
     for (at, sign) in text.char_indices() {
         match (quote, sign) {
             (Some(open), sign) if sign == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(sign),
             (None, '(' | '[' | '{') => depth += 1,
             (None, ')') if depth == 0 => return Some(at),
             (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
     }
     None
@@ -237,9 +236,7 @@ fn by_name(text: &str, dress: Dress, tools: &[ToolSpec]) -> Option<Vec<ToolCall>
         let start = rest.find(is_name)?;
         let length = rest[start..].find(|sign| !is_name(sign)).unwrap_or(rest.len() - start);
         let (word, after) = (&rest[start..start + length], &rest[start + length..]);
-        let Some(name) = names::restored(word, tools) else {
-            return None;
-        };
+        let name = names::restored(word, tools)?;
         let mut inside = after.trim_start();
         while let Some(shorter) = BETWEEN.iter().find_map(|between| inside.strip_prefix(between)) {
             inside = shorter.trim_start();

@@ -70,8 +70,8 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn along(route: Arc<Route>) -> Self {
-        let mut walk = Self { route: route.clone(), ahead: VecDeque::new(), met: Vec::new() };
+    pub(super) fn along(route: &Arc<Route>) -> Self {
+        let mut walk = Self { route: Arc::clone(route), ahead: VecDeque::new(), met: Vec::new() };
         walk.put_first(&route.chain, Part::Chain);
         walk
     }

@@ -204,7 +204,7 @@ impl Router {
         mut watch: impl FnMut(&str, Early) + Send,
     ) -> Result<Answering, NoModel> {
         let mut attempts = Vec::new();
-        let mut walk = Walk::along(self.route.clone());
+        let mut walk = Walk::along(&self.route);
         while let Some((target, why)) = walk.next() {
             let model = target.model.name();
             let mut retries = 0;

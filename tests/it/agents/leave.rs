@@ -162,9 +162,11 @@ async fn what_was_changed_is_what_is_sent_and_the_log_has_both() {
     let recording = Recording::read(&entries).unwrap();
     let again = office.agents.replay(&office.tenant, &recording, Answers::Recorded).await.unwrap();
     let told = |steps: &[Step]| -> Vec<_> {
-        let told = |step: &Step| {
-            (step.action.clone(), step.detail["request"]["messages"].clone(), step.detail["sent"].clone())
+        let texts = |step: &Step| {
+            let messages = step.detail["request"]["messages"].as_array().cloned().unwrap_or_default();
+            messages.iter().map(|message| message["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
+        let told = |step: &Step| (step.action.clone(), texts(step), step.detail["sent"].clone());
         steps.iter().map(told).collect()
     };
     assert_eq!(told(&again.steps), told(&recording.steps));

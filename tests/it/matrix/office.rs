@@ -74,6 +74,7 @@ struct Colleague {
 /// Acme's things, by the names that paths give them.
 struct Things {
     conversation: Uuid,
+    meeting: Uuid,
     document: Uuid,
     passage: Uuid,
     run: RunId,
@@ -331,18 +332,18 @@ impl Office {
     fn thing(&self, name: &str, path: &str) -> String {
         match name {
             "conversation" => self.things.conversation.to_string(),
+            "meeting" => self.things.meeting.to_string(),
             "tenant" => self.acme.id.to_string(),
             "document" => self.things.document.to_string(),
             "passage" => self.things.passage.to_string(),
             "seq" => "1".to_owned(),
-            "run" => self.things.run.to_string(),
+            "run" | "approval" => self.things.run.to_string(),
             "user" | "member" => self.things.member.to_string(),
             "token" if path.contains("tokens") => self.things.token.to_string(),
             "token" => "made-up".to_owned(),
             "session" => self.things.session.to_string(),
             "invitation" => self.things.invitation.to_string(),
             "name" if path.contains("secrets") => SECRET.to_owned(),
-            "approval" => self.things.run.to_string(),
             "identity" | "provider" => "none".to_owned(),
             "build" => "0".to_owned(),
             "*path" => "css/base.css".to_owned(),
@@ -429,8 +430,13 @@ async fn things(app: &App, acme: &Tenant) -> Things {
     let ask = Ask::new("atlas", format!("When is the {MARK} fed?"), Actor::Operator);
     let mut run = app.agents.ask(&db, ask).await.unwrap();
     while run.events.next().await.is_some() {}
+    let meeting = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0002);
+    let held = "INSERT INTO meetings (id, question, members, chair, state, shared, created_at)
+                VALUES ($1, $2, '[]', 'atlas', 'finished', true, now())";
+    sqlx::query(held).bind(meeting).bind(format!("How is the {MARK} fed?")).execute(db.pool()).await.unwrap();
     Things {
         conversation: run.conversation.unwrap().0,
+        meeting,
         document: document.0,
         passage: passage.0,
         run: run.id,

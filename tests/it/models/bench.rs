@@ -61,7 +61,7 @@ async fn the_router_against_litellms_proxy() {
     let proxy = Proxy { router: router(provider, home.path(), db.shared_clock()), tenant, clock: db.shared_clock() };
     let aegis =
         serve(axum::Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::new(proxy))).await;
-    let (child, other) = start_litellm(&litellm, provider, home.path()).await;
+    let (mut child, other) = start_litellm(&litellm, provider, home.path()).await;
 
     println!("{:<22} {:>10} {:>10} {:>10} {:>10}", "", "req/s", "p50 ms", "p99 ms", "added p50");
     let mut all = Vec::new();
@@ -82,7 +82,8 @@ async fn the_router_against_litellms_proxy() {
             all.push((figures, added));
         }
     }
-    stop(child);
+    child.kill().unwrap();
+    child.wait().unwrap();
     for (place, connections) in [(0, 1), (3, CONNECTIONS)] {
         let ((ours, added), (theirs, theirs_added)) = (&all[place + 1], &all[place + 2]);
         println!(
@@ -166,8 +167,10 @@ async fn provide(Json(body): Json<Value>) -> Response {
     );
     lines.push(chunk(json!({}), json!("stop")));
     lines.push(json!({ "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt", "choices": [], "usage": usage }));
-    let mut text: String = lines.iter().map(|line| format!("data: {line}\n\n")).collect();
-    text.push_str("data: [DONE]\n\n");
+    lines.push(json!("[DONE]"));
+    let text = lines
+        .iter()
+        .fold(String::new(), |text, line| text + "data: " + line.as_str().unwrap_or(&line.to_string()) + "\n\n");
     ([(CONTENT_TYPE, "text/event-stream")], text).into_response()
 }
 
@@ -184,7 +187,7 @@ async fn start_litellm(program: &str, provider: SocketAddr, home: &Path) -> (Chi
     let settings = include_str!("../../bench/router/litellm.yaml").replace("PROVIDER", &provider.to_string());
     std::fs::write(&file, settings).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let child = Command::new(program)
+    let mut child = Command::new(program)
         .args(["--config", file.to_str().unwrap(), "--host", "127.0.0.1", "--port", &port.to_string()])
         .args(["--num_workers", "1", "--telemetry", "False"])
         .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -200,12 +203,9 @@ async fn start_litellm(program: &str, provider: SocketAddr, home: &Path) -> (Chi
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    panic!("LiteLLM does not answer");
-}
-
-fn stop(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
+    panic!("LiteLLM does not answer");
 }
 
 fn body() -> Bytes {

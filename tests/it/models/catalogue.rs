@@ -150,7 +150,7 @@ async fn the_page_of_models_fetches_with_progress_removes_by_name_and_fits_every
     let page = format!("{}/operator/models", aegis.url());
     ollama.registry([Registry::Gives(Duration::from_secs(3))]);
     browser.open(&page).await;
-    browser.type_into("[name=model]", "qwen3:8b\u{E007}").await;
+    browser.type_into("[action$=pull] [name=model]", "qwen3:8b\u{E007}").await;
     browser.find("#pulls progress").await;
     let pictures = std::env::var("AEGIS_TEST_PICTURES").ok();
     for width in [360, 1440] {
@@ -177,7 +177,7 @@ async fn the_page_of_models_fetches_with_progress_removes_by_name_and_fits_every
     until(|| ollama.abandoned_pulls() == 1).await;
 
     ollama.registry([Registry::Gives(Duration::from_millis(60))]);
-    browser.type_into("[name=model]", "qwen3:8b\u{E007}").await;
+    browser.type_into("[action$=pull] [name=model]", "qwen3:8b\u{E007}").await;
     browser.find("#pulls .state.ready").await;
     assert!(ollama.names().contains(&"qwen3:8b".to_owned()));
 

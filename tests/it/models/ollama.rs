@@ -362,12 +362,12 @@ async fn what_a_model_counts_is_learned_and_the_context_grows_with_it() {
     let ollama = StandIn::start().await;
     let model = chat_model(&ollama_at(&ollama.url()));
     let question = "word ".repeat(600);
-    ollama.script([Script::say("One.").count(2500), Script::say("Two.")]);
+    ollama.script([Script::say("One.").count(3500), Script::say("Two.")]);
     for _ in 0..2 {
         all(model.chat(ask(&question)).await.expect("it answers")).await;
     }
     let contexts: Vec<_> = ollama.chats().iter().map(|chat| chat["options"]["num_ctx"].as_u64()).collect();
-    assert_eq!(contexts, [Some(4096), Some(8192)], "1,000 tokens more than were estimated");
+    assert_eq!(contexts, [Some(4096), Some(8192)], "a prompt that was estimated at 1,272 tokens had 3,500");
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ struct Shared {
 struct State {
     models: Vec<Model>,
     scripts: std::collections::VecDeque<Script>,
+    planned: Vec<(Vec<String>, Script)>,
     chats: Vec<Value>,
     shows: usize,
     complaints: Vec<String>,
@@ -109,6 +110,12 @@ impl StandIn {
         self.shared.state().scripts.extend(scripts);
     }
 
+    /// What the next chat is answered with whose messages contain all of `words`: for callers that ask at once.
+    pub fn script_when(&self, words: &[&str], script: Script) {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        self.shared.state().planned.push((words, script));
+    }
+
     /// The bodies of all chats so far.
     pub fn chats(&self) -> Vec<Value> {
         self.shared.state().chats.clone()
@@ -138,6 +145,15 @@ impl Drop for StandIn {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn planned(&self, request: &Value) -> Option<Script> {
+        let said: Vec<_> =
+            request["messages"].as_array()?.iter().filter_map(|message| message["content"].as_str()).collect();
+        let said = said.join("\n");
+        let planned = &mut self.state().planned;
+        let found = planned.iter().position(|(words, _)| words.iter().all(|word| said.contains(word.as_str())))?;
+        Some(planned.remove(found).1)
     }
 
     fn pulls(&self) -> MutexGuard<'_, pull::Pulls> {

@@ -76,7 +76,7 @@ async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
     };
     let mut complaints = check::chat(&headers, &request);
     shared.state().chats.push(request.clone());
-    let scripted = shared.state().scripts.pop_front();
+    let scripted = shared.planned(&request).or_else(|| shared.state().scripts.pop_front());
     let name = request["model"].as_str().unwrap_or_default().to_owned();
     let model = shared.find(&name);
     let offers_tools = request["tools"].as_array().is_some_and(|tools| !tools.is_empty());

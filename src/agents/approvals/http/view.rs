@@ -31,7 +31,7 @@ pub(in crate::agents) struct Card {
     /// Whether it asks because of what the run has read.
     pub(in crate::agents) untrusted: bool,
     pub(in crate::agents) has_read: Vec<String>,
-    /// `in 3 days`
+    /// `for another 3 days`
     pub(in crate::agents) expires: String,
     pub(in crate::agents) expires_at: String,
     pub(in crate::agents) may_always: bool,
@@ -109,9 +109,9 @@ fn fields(arguments: &Value) -> Vec<(String, String)> {
 fn within(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
     let minutes = (then - now).num_minutes();
     match minutes {
-        ..1 => "in less than a minute".to_owned(),
-        1..120 => format!("in {}", format::count(minutes, "minute")),
-        120..2880 => format!("in {}", format::count(minutes / 60, "hour")),
-        _ => format!("in {}", format::count(minutes / 1440, "day")),
+        ..1 => "for less than a minute".to_owned(),
+        1..120 => format!("for another {}", format::count(minutes, "minute")),
+        120..2880 => format!("for another {}", format::count(minutes / 60, "hour")),
+        _ => format!("for another {}", format::count(minutes / 1440, "day")),
     }
 }
