@@ -69,10 +69,20 @@ impl Sealed {
 }
 
 /// Puts `content` behind the entry `head` (its `seq` and hash), or at the beginning.
-pub(super) fn seal(head: Option<(i64, Vec<u8>)>, content: Content) -> Sealed {
+fn seal(head: Option<(i64, Vec<u8>)>, content: Content) -> Sealed {
     let (seq, previous) = head.map_or((1, GENESIS.to_vec()), |(seq, hash)| (seq + 1, hash));
     let hash = hash(seq, &previous, &content).to_vec();
     Sealed { seq, content, previous, hash }
+}
+
+/// Puts `contents` behind the entry `head`, one behind the other.
+pub(super) fn seal_all(mut head: Option<(i64, Vec<u8>)>, contents: &[Content]) -> Vec<Sealed> {
+    let one = |content: &Content| {
+        let sealed = seal(head.take(), content.clone());
+        head = Some((sealed.seq, sealed.hash.clone()));
+        sealed
+    };
+    contents.iter().map(one).collect()
 }
 
 fn hash(seq: i64, previous: &[u8], content: &Content) -> Hash {

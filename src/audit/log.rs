@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::db::{Databases, LogOwner, TenantDb, Witness};
+use crate::db::{Beside, Databases, LogOwner, TenantDb, Witness};
 
 /// A log. A cheap handle.
 #[derive(Debug, Clone)]
@@ -32,6 +32,14 @@ impl Log {
     /// Whose log it is.
     pub(super) fn of(&self) -> &Of {
         &self.0
+    }
+
+    /// What is kept in memory for the log.
+    pub(super) fn beside(&self) -> &Beside {
+        match &self.0 {
+            Of::Tenant(db) => db.beside(),
+            Of::Appliance(databases) => databases.beside(),
+        }
     }
 
     /// Whose log it is, as heads and checkpoints name it.

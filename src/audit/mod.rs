@@ -8,6 +8,7 @@ mod export;
 mod find;
 mod heads;
 mod log;
+mod queue;
 mod retention;
 mod store;
 mod verify;
@@ -38,11 +39,6 @@ pub use self::{
     verify::{Broken, Verification, verify},
 };
 use chain::{Content, Sealed};
-
-/// Tries to take the next place without a lock. Almost always the first succeeds.
-const FREE_TRIES: usize = 2;
-/// Tries while holding the lock; only an unlocked first try of somebody else can come between.
-const LOCKED_TRIES: usize = 200;
 
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -128,11 +124,11 @@ impl Entry {
     }
 }
 
-/// Writes `entry` at the end of the tenant's log, which takes two round trips to the database unless several
-/// writers come together. It uses a connection of its own: do not hold a transaction open around it.
+/// Writes `entry` at the end of the tenant's log, which takes two round trips to the database; entries that come together
+/// share them. It uses a connection of its own: do not hold a transaction open around it.
 ///
-/// Concurrent writers never fork the chain: two entries cannot have one place, and whoever comes second seals
-/// his entry again behind the new head.
+/// Concurrent writers never fork the chain: two entries cannot have one place, and a node that comes second seals its
+/// entries again behind the new head.
 ///
 /// # Errors
 /// When the database does not answer; then the entry may or may not have been written.
@@ -147,18 +143,7 @@ pub async fn append(log: impl Into<Log>, clock: &dyn Clock, entry: NewEntry) -> 
         subject: entry.subject.map(|subject| subject.replace('\0', "\u{fffd}")),
         detail: chain::canonical(&entry.detail),
     };
-    let seal = |head| chain::seal(head, content.clone());
-    for _ in 0..FREE_TRIES {
-        if let Some(sealed) = store::add(&log, seal).await? {
-            testify(&log, &sealed).await;
-            return open(sealed);
-        }
-    }
-    if let Some(sealed) = store::add_alone(&log, lock_key(&log), LOCKED_TRIES, seal).await? {
-        testify(&log, &sealed).await;
-        return open(sealed);
-    }
-    Err(Error::unavailable("the audit log is too busy to take another entry").remedy("try again in a moment"))
+    open(queue::write(&log, content).await?)
 }
 
 /// Everything that happened in a run, in order. Empty when there is no such run in this log.

@@ -23,31 +23,23 @@ fn pool(log: &Log) -> &PgPool {
     }
 }
 
-/// Puts an entry behind the newest, sealed by `seal` for the place and the hash of that one. `None` when somebody else
-/// took the place meanwhile.
-pub(super) async fn add(log: &Log, seal: impl Fn(Head) -> Sealed) -> Result<Option<Sealed>> {
+/// Puts entries behind the newest, sealed by `seal` for the place and the hash of that one: all of them or none. `None`
+/// when somebody else took a place meanwhile.
+pub(super) async fn add(log: &Log, seal: impl Fn(Head) -> Vec<Sealed>) -> Result<Option<Vec<Sealed>>> {
     let sealed = seal(head(pool(log)).await?);
     Ok(insert(pool(log), &sealed).await?.then_some(sealed))
 }
 
-/// As [`add`], while nobody else who adds in this way with the same `key` can; up to `tries` times, since those who come
-/// without the lock can still be first.
-pub(super) async fn add_alone(
-    log: &Log,
-    key: i64,
-    tries: usize,
-    seal: impl Fn(Head) -> Sealed,
-) -> Result<Option<Sealed>> {
+/// As [`add`], while nobody else who adds in this way with the same `key` can.
+pub(super) async fn add_alone(log: &Log, key: i64, seal: impl Fn(Head) -> Vec<Sealed>) -> Result<Option<Vec<Sealed>>> {
     let mut transaction = pool(log).begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(key).execute(&mut *transaction).await?;
-    for _ in 0..tries {
-        let sealed = seal(head(&mut *transaction).await?);
-        if insert(&mut *transaction, &sealed).await? {
-            transaction.commit().await?;
-            return Ok(Some(sealed));
-        }
+    let sealed = seal(head(&mut *transaction).await?);
+    if !insert(&mut *transaction, &sealed).await? {
+        return Ok(None);
     }
-    Ok(None)
+    transaction.commit().await?;
+    Ok(Some(sealed))
 }
 
 /// The entries that follow the place `after`, in ascending order, `limit` at most, read as fast as they are taken.
@@ -174,24 +166,37 @@ async fn head(executor: impl PgExecutor<'_>) -> Result<Head> {
     Ok(head.fetch_optional(executor).await?)
 }
 
-/// False when the entry's place is taken.
-async fn insert(executor: impl PgExecutor<'_>, entry: &Sealed) -> Result<bool> {
+/// False when a place is taken; then none of them is in the log.
+async fn insert(executor: impl PgExecutor<'_>, entries: &[Sealed]) -> Result<bool> {
+    fn column<'a, T>(entries: &'a [Sealed], of: impl Fn(&'a Sealed) -> T) -> Vec<T> {
+        entries.iter().map(of).collect()
+    }
+    // One statement for any number of entries, so that one plan serves them all.
     let written = sqlx::query(
         "INSERT INTO audit_entries (seq, at, actor, action, run, subject, detail, previous, hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (seq) DO NOTHING",
+         SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[],
+                              $8::bytea[], $9::bytea[])",
     )
-    .bind(entry.seq)
-    .bind(entry.content.at)
-    .bind(&entry.content.actor)
-    .bind(&entry.content.action)
-    .bind(entry.content.run)
-    .bind(&entry.content.subject)
-    .bind(&entry.content.detail)
-    .bind(&entry.previous)
-    .bind(&entry.hash)
+    .bind(column(entries, |entry| entry.seq))
+    .bind(column(entries, |entry| entry.content.at))
+    .bind(column(entries, |entry| &*entry.content.actor))
+    .bind(column(entries, |entry| &*entry.content.action))
+    .bind(column(entries, |entry| entry.content.run))
+    .bind(column(entries, |entry| entry.content.subject.as_deref()))
+    .bind(column(entries, |entry| &*entry.content.detail))
+    .bind(column(entries, |entry| &*entry.previous))
+    .bind(column(entries, |entry| &*entry.hash))
     .execute(executor)
-    .await?;
-    Ok(written.rows_affected() == 1)
+    .await;
+    match written {
+        Ok(_) => Ok(true),
+        Err(error) if is_taken(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 #[derive(FromRow)]

@@ -5,6 +5,7 @@
 //! role that may touch its own schema and nothing else. Pools are not shared and roles are not switched, because
 //! every way of doing that leaks (see `sql/harden.sql`, and `tests/it/isolation.rs`, which tries them).
 
+mod beside;
 mod bootstrap;
 mod error;
 mod migrate;
@@ -26,6 +27,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    beside::Beside,
     error::violates,
     provision::APPEND_ONLY_TABLES,
     retention::{Cut, LogOwner},
@@ -60,6 +62,7 @@ struct Inner {
     upkeep: Upkeep,
     changed: AtomicU32,
     witness: OnceLock<Arc<dyn Witness>>,
+    beside: Beside,
 }
 
 impl Databases {
@@ -82,8 +85,16 @@ impl Databases {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(server.control());
         let upkeep = Upkeep::read(&control).await?;
-        let inner =
-            Inner { server, control, jobs, tenants, upkeep, changed: AtomicU32::new(0), witness: OnceLock::new() };
+        let inner = Inner {
+            server,
+            control,
+            jobs,
+            tenants,
+            upkeep,
+            changed: AtomicU32::new(0),
+            witness: OnceLock::new(),
+            beside: Beside::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -102,6 +113,11 @@ impl Databases {
     /// The tenants that could not be brought up to date, and why: for the operator.
     pub fn refused(&self) -> Vec<(TenantId, String)> {
         self.inner.upkeep.failed()
+    }
+
+    /// What is kept in memory beside the control database.
+    pub fn beside(&self) -> &Beside {
+        &self.inner.beside
     }
 
     /// Connections to what belongs to no tenant: tenants, accounts, jobs. They cannot read a tenant's data.
@@ -124,7 +140,7 @@ impl Databases {
         self.inner.upkeep.admit(id)?;
         let (pool, lease) = self.inner.tenants.get(id, || self.inner.server.tenant(id)).await?;
         let witness = self.inner.witness.get().cloned();
-        Ok(TenantDb { tenant: id.clone(), pool, witness, _lease: lease })
+        Ok(TenantDb { tenant: id.clone(), pool, witness, lease })
     }
 
     /// Makes or completes a tenant's schema, roles, privileges and tables. Running it again changes nothing.
@@ -264,7 +280,7 @@ pub struct TenantDb {
     tenant: TenantId,
     pool: PgPool,
     witness: Option<Arc<dyn Witness>>,
-    _lease: Arc<Lease>,
+    lease: Arc<Lease>,
 }
 
 impl TenantDb {
@@ -276,6 +292,11 @@ impl TenantDb {
     /// Who remembers the head of the tenant's log outside the database, if anybody does.
     pub fn witness(&self) -> Option<&Arc<dyn Witness>> {
         self.witness.as_ref()
+    }
+
+    /// What is kept in memory beside this database, for as long as somebody uses it.
+    pub fn beside(&self) -> &Beside {
+        &self.lease.beside
     }
 
     /// Connections as the tenant's role. Only `store.rs` files use it.

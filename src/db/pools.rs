@@ -12,6 +12,7 @@ use sqlx::{
 };
 use tokio::sync::Notify;
 
+use super::beside::Beside;
 use crate::support::{Error, Result, ids::TenantId};
 
 /// An idle connection costs the server 1.3 to 1.9 MB: it is closed after this time.
@@ -36,6 +37,7 @@ pub(super) struct TenantPools {
 #[derive(Debug)]
 pub(super) struct Lease {
     freed: Arc<Notify>,
+    pub(super) beside: Beside,
 }
 
 impl Drop for Lease {
@@ -150,7 +152,7 @@ impl TenantPools {
     }
 
     fn lease(&self) -> Arc<Lease> {
-        Arc::new(Lease { freed: Arc::clone(&self.freed) })
+        Arc::new(Lease { freed: Arc::clone(&self.freed), beside: Beside::default() })
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, OpenPool>> {

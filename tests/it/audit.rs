@@ -96,6 +96,34 @@ async fn concurrent_writers_never_fork_the_chain() {
 }
 
 #[tokio::test]
+async fn entries_that_come_together_are_written_together_and_each_is_told_its_place() {
+    let db = TestDb::new().await;
+    let (tenant, tenant_db) = db.tenant("acme").await;
+    let together = (0..500).map(|number| audit::append(&tenant_db, &*db.clock, entry(number, None)));
+    let written = futures::future::join_all(together).await;
+    for (number, written) in written.into_iter().enumerate() {
+        let written = written.unwrap();
+        assert_eq!(written.detail, entry(number, None).detail, "{written:?}");
+    }
+    assert_eq!(audit::verify(&tenant_db).await.unwrap().entries, 500);
+    let mut superuser = db.superuser().await;
+    let statement = format!("SELECT count(DISTINCT xmin::text) FROM {}.audit_entries", tenant.id.schema());
+    let (transactions,): (i64,) = sqlx::query_as(AssertSqlSafe(statement)).fetch_one(&mut superuser).await.unwrap();
+    assert!(transactions < 50, "500 entries in {transactions} transactions");
+}
+
+#[tokio::test]
+async fn an_entry_that_was_handed_over_is_written_although_its_writer_went_away() {
+    let db = TestDb::new().await;
+    let (_, tenant) = db.tenant("acme").await;
+    let mut given_up = Box::pin(audit::append(&tenant, &*db.clock, entry(1, None)));
+    assert!(futures::poll!(&mut given_up).is_pending());
+    drop(given_up);
+    assert_eq!(audit::append(&tenant, &*db.clock, entry(2, None)).await.unwrap().seq, 2);
+    assert_eq!(audit::verify(&tenant).await.unwrap().entries, 2);
+}
+
+#[tokio::test]
 async fn a_log_longer_than_a_page_is_walked_to_its_end() {
     let db = TestDb::new().await;
     let (tenant, tenant_db) = db.tenant("acme").await;
