@@ -11,11 +11,10 @@
 //! operator/       the operator's pages: tenants, models
 //! runs/           the audit log's pages, a run's time line, replay, retention
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
-//! agents/         soul, tool (trait + registry), run (the loop), citations, quoting, conversations
+//! agents/         soul, staff (who there is, versions, their pages), tool (trait + registry), run (the loop), citations, quoting, conversations
 //!  ── floor 3 ─────────────────────────────────────────────────────────────────
 //! knowledge/      extract/{pdf,docx,text}, chunk, ingest, search
-//! models/         chat + embedding traits; ollama, gguf (the built-in engine), minilm (the built-in vectors); router; catalogue (what there is, pulls)
-//! models/         chat + embedding traits; ollama, openai, gemini, anthropic, gguf (the built-in engine), minilm (the built-in vectors); router
+//! models/         chat + embedding traits; ollama, openai, gemini, anthropic, gguf (the built-in engine), minilm (the built-in vectors); router; catalogue (what there is, pulls)
 //!  ── floor 2 ─────────────────────────────────────────────────────────────────
 //! tenants/        provisioning: schema, roles; their life: suspended, resumed, deleted, gone
 //! accounts/       users, roles, memberships, invitations, sessions, sign-in, second factor, OpenID Connect, API tokens

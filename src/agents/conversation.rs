@@ -77,6 +77,8 @@ pub struct StoredMessage {
     pub id: MessageId,
     /// Whose words it has.
     pub author: Author,
+    /// The agent that wrote it, or was asked.
+    pub agent: Option<String>,
     /// What became of it.
     pub state: MessageState,
     /// Markdown with marks for an agent's, plain text for a person's.
@@ -185,6 +187,7 @@ mod tests {
         StoredMessage {
             id: MessageId::generate(),
             author,
+            agent: None,
             state: MessageState::Complete,
             text: text.to_owned(),
             citations: Vec::new(),

@@ -8,6 +8,7 @@
 //!                    └─ record                      what is written down
 //!                    replay                        and how it is gone through again from that
 //!      answer: citations ─ marks, lexical;  quoting;  markdown
+//!      who they are: soul, staff (what each organisation made of them)
 //!      kept in: conversation ─ store;  watched through: event;  stopped through: in_flight
 //! ```
 
@@ -33,6 +34,7 @@ mod resume;
 mod run;
 mod schema;
 pub mod soul;
+pub mod staff;
 mod steps;
 mod store;
 pub mod tool;
@@ -74,7 +76,8 @@ use record::Recorder;
 use registry::Tools;
 use resume::{Asked, Standing, Waiting};
 use run::{CutOff, Shared};
-use soul::{AgentInfo, Profile};
+use soul::{AgentInfo, Profile, Soul};
+use staff::Staff;
 use steps::Asks;
 pub use steps::Limits;
 use tool::{Retriever, Tool, ToolSource};
@@ -93,7 +96,6 @@ const CLOSING: Duration = Duration::from_secs(10);
 pub struct Agents {
     shared: Arc<Shared>,
     clock: SharedClock,
-    profiles: Arc<[Profile]>,
     /// The tenants in which this process has left runs waiting.
     waiting: Waiting,
 }
@@ -103,15 +105,14 @@ pub struct Agents {
 pub struct Handle {
     shared: Weak<Shared>,
     clock: SharedClock,
-    profiles: Arc<[Profile]>,
     waiting: Waiting,
 }
 
 impl Handle {
     /// The agents, as long as somebody has them.
     pub fn agents(&self) -> Option<Agents> {
-        let Self { shared, clock, profiles, waiting } = self.clone();
-        Some(Agents { shared: shared.upgrade()?, clock, profiles, waiting })
+        let Self { shared, clock, waiting } = self.clone();
+        Some(Agents { shared: shared.upgrade()?, clock, waiting })
     }
 }
 
@@ -126,6 +127,8 @@ pub struct Ask {
     pub thread: Thread,
     /// What else the agent is told for this run, after its SOUL: the task of a meeting, a program's own words.
     pub instructions: Option<String>,
+    /// A profile that is tried in place of the agent's own.
+    pub soul: Option<Soul>,
     /// In whose name, for the audit log.
     pub actor: Actor,
     /// Whose conversation it is; `None` at the command line.
@@ -144,7 +147,17 @@ impl Ask {
             _ => None,
         };
         let (agent, question) = (agent.into(), question.into());
-        Self { agent, question, thread: Thread::New, instructions: None, actor, user, depth: 0, has_read: Vec::new() }
+        Self {
+            agent,
+            question,
+            thread: Thread::New,
+            instructions: None,
+            soul: None,
+            actor,
+            user,
+            depth: 0,
+            has_read: Vec::new(),
+        }
     }
 }
 
@@ -200,13 +213,13 @@ impl Agents {
             limits,
             node: NodeId::generate(),
         };
-        Self { shared: Arc::new(shared), clock, profiles: Arc::new([soul::atlas()]), waiting: Waiting::default() }
+        Self { shared: Arc::new(shared), clock, waiting: Waiting::default() }
     }
 
     /// A handle that does not keep them.
     pub fn handle(&self) -> Handle {
-        let Self { shared, clock, profiles, waiting } = self.clone();
-        Handle { shared: Arc::downgrade(&shared), clock, profiles, waiting }
+        let Self { shared, clock, waiting } = self.clone();
+        Handle { shared: Arc::downgrade(&shared), clock, waiting }
     }
 
     /// The same agents, whose calls of models `budgets` has a say in.
@@ -232,19 +245,33 @@ impl Agents {
     ///
     /// # Errors
     /// When the database does not answer.
-    #[expect(clippy::unused_async, reason = "tenants have agents of their own in the database")]
-    pub async fn agents(&self, _db: &TenantDb) -> Result<Vec<AgentInfo>> {
-        Ok(self.profiles.iter().map(|profile| profile.info.clone()).collect())
+    pub async fn agents(&self, db: &TenantDb) -> Result<Vec<AgentInfo>> {
+        let members = self.staff().members(db).await?.into_iter();
+        Ok(members.filter(|member| member.enabled).map(|member| member.profile.info).collect())
     }
 
     /// Who an agent is.
     ///
     /// # Errors
     /// `NotFound` when there is none of that id, or it is switched off.
-    #[expect(clippy::unused_async, reason = "tenants have agents of their own in the database")]
-    pub async fn profile(&self, _db: &TenantDb, id: &str) -> Result<Profile> {
-        let profile = self.profiles.iter().find(|profile| profile.info.id == id).cloned();
-        profile.ok_or_else(|| Error::not_found("the agent").remedy("ask `atlas`"))
+    pub async fn profile(&self, db: &TenantDb, id: &str) -> Result<Profile> {
+        let members = self.staff().members(db).await?;
+        let enabled = || members.iter().filter(|member| member.enabled).map(|member| &member.profile);
+        let Some(profile) = enabled().find(|profile| profile.info.id == id) else {
+            let others: Vec<_> = enabled().map(|profile| format!("`{}`", profile.info.id)).collect();
+            return Err(Error::not_found("the agent").remedy(format!("ask one of {}", others.join(", "))));
+        };
+        Ok(profile.clone())
+    }
+
+    /// The staff of organisations: who the agents are, and what was changed of them.
+    pub fn staff(&self) -> Staff {
+        Staff::new(self.clock.clone())
+    }
+
+    /// What the appliance's own tools are called and what they are for, by name.
+    pub fn own_tools(&self) -> Vec<(String, String)> {
+        self.shared.tools.specs().into_iter().map(|spec| (spec.name, spec.description)).collect()
     }
 
     /// Takes a question and begins to answer it.
@@ -254,7 +281,10 @@ impl Agents {
     /// conversation is not that person's, `Conflict` while an answer in that conversation is being written.
     pub async fn ask(&self, db: &TenantDb, ask: Ask) -> Result<Run> {
         let started = Instant::now();
-        let profile = self.profile(db, &ask.agent).await?;
+        let mut profile = self.profile(db, &ask.agent).await?;
+        if let Some(soul) = &ask.soul {
+            profile.soul = soul.clone();
+        }
         let question = checked_question(&ask.question)?;
         let run = RunId::generate();
         let id = match &ask.thread {
@@ -315,7 +345,7 @@ impl Agents {
             Journal::new(db.clone(), run)
         } else {
             if let Some(conversation) = conversation {
-                self.store_question(db, conversation, run, &asked.question).await?;
+                self.store_question(db, conversation, run, &asked.profile.info.id, &asked.question).await?;
             }
             Journal::none()
         };
@@ -401,7 +431,7 @@ impl Agents {
             at: self.clock.now(),
             has_read,
         };
-        store::begin_run(db, &new, &self.question(run, &asked.question)).await
+        store::begin_run(db, &new, &self.question(run, new.agent, &asked.question)).await
     }
 
     async fn store_question(
@@ -409,9 +439,10 @@ impl Agents {
         db: &TenantDb,
         conversation: ConversationId,
         run: RunId,
+        agent: &str,
         question: &str,
     ) -> Result<()> {
-        let stored = store::insert_message(db, conversation, &self.question(run, question)).await?;
+        let stored = store::insert_message(db, conversation, &self.question(run, agent, question)).await?;
         stored.then_some(()).ok_or_else(|| Error::not_found("the conversation"))
     }
 
@@ -419,10 +450,11 @@ impl Agents {
         Recorder { db: db.clone(), clock: self.clock.clone(), run, agent: agent.to_owned(), replay: None }
     }
 
-    fn question(&self, run: RunId, question: &str) -> StoredMessage {
+    fn question(&self, run: RunId, agent: &str, question: &str) -> StoredMessage {
         StoredMessage {
             id: MessageId::generate(),
             author: Author::User,
+            agent: Some(agent.to_owned()),
             state: MessageState::Complete,
             text: question.to_owned(),
             citations: Vec::new(),

@@ -294,7 +294,7 @@ mod tests {
     }
 
     fn with(given: &Given<'_>, capabilities: Capabilities) -> Prepared {
-        let profile = soul::atlas();
+        let profile = soul::built_in("atlas").unwrap();
         let tools =
             [ToolSpec { name: "knowledge.search".to_owned(), description: String::new(), parameters: Value::Null }];
         let Given { history, turns, passages, last } = *given;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     journal::Outcome,
     schema,
+    soul::Offered,
     tool::{Tool, ToolContext, ToolOutput, ToolSource},
 };
 use crate::{models::chat::ToolSpec, support::Kind};
@@ -30,10 +31,11 @@ impl Tools {
         Self { by_name: tools, sources: sources.into(), recorded: None }
     }
 
-    /// What a run in this context may call: the tools that all have, and the tenant's own. A source that cannot be asked
-    /// is left out, and logged.
-    pub(super) async fn for_run(&self, context: &ToolContext) -> Self {
+    /// What a run in this context may call: of the appliance's tools those that its agent is offered, and the tenant's
+    /// own, which say themselves whose they are. A source that cannot be asked is left out, and logged.
+    pub(super) async fn for_run(&self, context: &ToolContext, choice: &Offered) -> Self {
         let mut offered = self.clone();
+        offered.by_name.retain(|name, _| choice.contains(name));
         if self.recorded.is_some() {
             return offered;
         }

@@ -141,7 +141,7 @@ async fn work(
         idempotency_key: String::new(),
         has_read: job.has_read.clone(),
     };
-    let tools = shared.tools.for_run(&context).await;
+    let tools = shared.tools.for_run(&context, &job.profile.tools).await;
     let router = shared.router.route(job.profile.route.as_deref());
     let router = match &shared.budgets {
         Some(budgets) => router.metered(budgets.meter(&context.db, &context.agent, context.run)),
@@ -358,6 +358,7 @@ impl Job {
         StoredMessage {
             id: MessageId::generate(),
             author: Author::Agent,
+            agent: Some(self.recorder.agent.clone()),
             state,
             text,
             citations,

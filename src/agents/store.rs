@@ -55,7 +55,7 @@ pub(super) async fn conversation(
     let Some(row) = row else { return Ok(None) };
     let messages = sqlx::query_as::<_, MessageRow>(
         "SELECT * FROM (SELECT id, speaker, state, text, citations, tool_calls, model, quoting, problem, run, duration_ms,
-                               prompt_tokens, completion_tokens, cost, created_at
+                               prompt_tokens, completion_tokens, created_at, agent, cost
                         FROM messages WHERE conversation = $1 ORDER BY id DESC LIMIT $2) newest ORDER BY id",
     )
     .bind(id.0)
@@ -138,8 +138,8 @@ async fn insert(executor: impl PgExecutor<'_>, conversation: ConversationId, mes
     let written = sqlx::query(
         "WITH conversation AS (UPDATE conversations SET updated_at = $15 WHERE id = $2 RETURNING id)
          INSERT INTO messages (id, conversation, speaker, state, text, citations, tool_calls, model, quoting, problem, run,
-                               duration_ms, prompt_tokens, completion_tokens, created_at, cost)
-         SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 FROM conversation",
+                               duration_ms, prompt_tokens, completion_tokens, created_at, agent, cost)
+         SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 FROM conversation",
     )
     .bind(message.id.0)
     .bind(conversation.0)
@@ -156,6 +156,7 @@ async fn insert(executor: impl PgExecutor<'_>, conversation: ConversationId, mes
     .bind(i64::from(message.prompt_tokens))
     .bind(i64::from(message.completion_tokens))
     .bind(message.created_at)
+    .bind(&message.agent)
     .bind(message.cost.as_ref().map(Json))
     .execute(executor)
     .await?;
@@ -215,12 +216,14 @@ struct MessageRow {
     completion_tokens: i64,
     cost: Option<Json<Cost>>,
     created_at: DateTime<Utc>,
+    agent: Option<String>,
 }
 
 impl From<MessageRow> for StoredMessage {
     fn from(row: MessageRow) -> Self {
         Self {
             id: MessageId(row.id),
+            agent: row.agent,
             author: if row.speaker == "user" { Author::User } else { Author::Agent },
             state: match row.state.as_str() {
                 "complete" => MessageState::Complete,

@@ -18,6 +18,7 @@ use crate::{
         approvals::http::{self as approvals, ApprovalsState},
         http::{self as agents, ChatState},
         policy::http as policy,
+        staff::http::{self as staff, StaffState},
     },
     boardroom::http::{self as boardroom, BoardroomState},
     egress::Egress,
@@ -160,6 +161,21 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/api/boardroom/{meeting}/share", Needs(ChatWrite), boardroom::share_meeting)
         .post("/api/boardroom/{meeting}/stop", Needs(ChatWrite), boardroom::stop_meeting)
         .get("/api/chat/runs/{run}/events", Needs(ChatRead), agents::watch_run)
+        // Agents
+        .get("/agents", Needs(ChatRead), staff::show_agents)
+        .get("/agents/new", Needs(AgentsManage), staff::show_new_agent)
+        .post("/agents/new", Needs(AgentsManage), staff::add_agent_by_form)
+        .get("/agents/{agent}", Needs(ChatRead), staff::show_agent)
+        .post("/agents/{agent}", Needs(AgentsManage), staff::change_agent_by_form)
+        .post("/agents/{agent}/restore", Needs(AgentsManage), staff::restore_agent_by_form)
+        .post("/agents/{agent}/state", Needs(AgentsManage), staff::set_agent_state_by_form)
+        .get("/api/agents", Needs(ChatRead), staff::list_agents)
+        .post("/api/agents", Needs(AgentsManage), staff::create_agent)
+        .get("/api/agents/{agent}", Needs(ChatRead), staff::show_agent_as_json)
+        .post("/api/agents/{agent}", Needs(AgentsManage), staff::change_agent)
+        .get("/api/agents/{agent}/versions", Needs(ChatRead), staff::list_agent_versions)
+        .post("/api/agents/{agent}/restore", Needs(AgentsManage), staff::restore_agent)
+        .post("/api/agents/{agent}/state", Needs(AgentsManage), staff::set_agent_state)
         // What agents may do
         .get("/approvals", Needs(ChatWrite), approvals::show_approvals)
         .post("/approvals/{approval}", Needs(ChatWrite), approvals::decide_by_form)
@@ -255,6 +271,12 @@ impl FromRef<WebState> for ChatState {
     fn from_ref(state: &WebState) -> Self {
         let App { agents, knowledge, clock, .. } = &state.app;
         Self { agents: agents.clone(), shelf: Arc::new(knowledge.clone()), clock: clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for StaffState {
+    fn from_ref(state: &WebState) -> Self {
+        Self { agents: state.app.agents.clone(), clock: state.app.clock.clone() }
     }
 }
 

@@ -122,6 +122,13 @@ catalogue! {
     RunTainted "run.tainted" of "the agent": "the run has read what others wrote, and asks before it reaches outside; what it has read";
     RunReplayed "run.replayed" of "the run": "it was run again from what was recorded; whether it came out the same, and the first difference";
 
+    // ── The staff (agents) ──
+    AgentCreated "agent.created" of "the agent": "somebody added an agent; its name, tools and route, how long its profile is";
+    AgentChanged "agent.changed" of "the agent": "somebody edited an agent or switched it on; which version came of it, and what differs";
+    AgentDisabled "agent.disabled" of "the agent": "somebody switched an agent off; it cannot be asked any more";
+    AgentRestored "agent.restored" of "the agent": "an earlier version of an agent holds again; which one";
+    AgentImported "agent.imported" of "the agent": "an agent was taken over from another workspace";
+
     // ── What agents may do (agents) ──
     ApprovalRequested "approval.requested" of "the tool": "an agent asked leave for a call; exactly what it would send, why it asks, what the run has read";
     ApprovalDecided "approval.decided" of "the tool": "somebody allowed or denied it; what for, and the reason given";
@@ -129,6 +136,7 @@ catalogue! {
     ApprovalExpired "approval.expired" of "the tool": "nobody decided in time, so it was not done";
     ApprovalWithdrawn "approval.withdrawn" of "the tool": "the run ended before anybody decided";
     PolicyChanged "policy.changed" of "the tool": "what agents may do with it without asking; the old rule and the new";
+
     // ── Budgets (models) ──
     BudgetChanged "budget.changed" of "the budget": "somebody set what may be spent in a month, or took the bound away; the bounds before and after";
     BudgetNearlyUsed "budget.nearly_used" of "the budget": "so many percent of it were used up; told once a month";

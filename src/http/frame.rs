@@ -108,6 +108,8 @@ pub enum Section {
     Boardroom,
     /// Documents.
     Knowledge,
+    /// Who the agents are.
+    Agents,
     /// What agents have asked leave for.
     Approvals,
     /// What models were used for, and what that cost.
@@ -128,11 +130,12 @@ pub enum Section {
 
 impl Section {
     /// The sections of the rail, in its order.
-    pub const RAIL: [Self; 10] = [
+    pub const RAIL: [Self; 11] = [
         Self::Chat,
         Self::Boardroom,
         Self::Knowledge,
         Self::Approvals,
+        Self::Agents,
         Self::Usage,
         Self::Audit,
         Self::Members,
@@ -147,6 +150,7 @@ impl Section {
             Self::Chat => "/chat",
             Self::Boardroom => "/boardroom",
             Self::Knowledge => "/knowledge",
+            Self::Agents => "/agents",
             Self::Approvals => "/approvals",
             Self::Usage => "/usage",
             Self::Audit => "/audit",
@@ -164,6 +168,7 @@ impl Section {
             Self::Chat => "Chat",
             Self::Boardroom => "Boardroom",
             Self::Knowledge => "Knowledge",
+            Self::Agents => "Agents",
             Self::Approvals => "Approvals",
             Self::Usage => "Usage",
             Self::Audit => "Audit",
@@ -181,6 +186,7 @@ impl Section {
             Self::Chat => "message-square",
             Self::Boardroom => "presentation",
             Self::Knowledge => "library-big",
+            Self::Agents => "bot",
             Self::Approvals => "shield-check",
             Self::Usage => "chart-column",
             Self::Audit => "scroll-text",

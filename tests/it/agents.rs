@@ -8,6 +8,7 @@ mod delegation;
 mod failures;
 mod leave;
 mod post;
+mod staff;
 mod untrusted;
 
 use std::{

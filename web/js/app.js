@@ -20,3 +20,9 @@ addEventListener('keydown', (event) => {
 });
 
 for (const type of ['online', 'offline']) addEventListener(type, () => { $('#offline').hidden = navigator.onLine; });
+
+// How much of what may be written is written.
+document.addEventListener('input', ({ target }) => {
+  const count = target.parentElement.querySelector('[data-count]');
+  if (count) count.textContent = `${[...target.value].length.toLocaleString('en')} of 20,000 characters`;
+});

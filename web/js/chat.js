@@ -4,6 +4,7 @@ import { draft } from './draft.js';
 
 const form = $('#composer'), box = $('#question'), turns = $('#turns'), said = $('#said');
 const [send, stop] = form.querySelectorAll('.send');
+const picker = $('#agent');
 const kept = `draft:${location.pathname}`;
 let running = null;
 
@@ -15,6 +16,7 @@ box.addEventListener('keydown', (event) => {
   event.preventDefault();
   form.requestSubmit();
 });
+picker.addEventListener('change', () => wear($('.box .avatar')));
 if (turns.children.length) toEnd();
 
 form.addEventListener('submit', async (event) => {
@@ -23,12 +25,14 @@ form.addEventListener('submit', async (event) => {
   if (running || !question) return;
   const parts = [...$('#pending').content.cloneNode(true).children], [asked, answer] = parts;
   $('[data-slot]', asked).textContent = question;
+  const name = wear($('.avatar', answer), answer);
+  answer.ariaLabel = $('.by', answer).textContent = name;
   $('.welcome')?.remove();
   for (const part of document.querySelectorAll('.talk-head [hidden], #sources')) part.hidden = false;
   turns.append(...parts);
   box.value = '';
   sessionStorage.removeItem(kept);
-  const body = JSON.stringify({ question, conversation: form.elements.conversation?.value });
+  const body = JSON.stringify({ question, agent: picker.value, conversation: form.elements.conversation?.value });
   const headers = { accept: 'text/event-stream', 'content-type': 'application/json' };
   attend({ parts, answer, question }, '/api/chat', { method: 'POST', headers, body });
 });
@@ -37,7 +41,7 @@ form.addEventListener('submit', async (event) => {
 async function attend(shown, path, request) {
   const { answer } = shown;
   running = { ...shown, text: '', spoken: 0, abort: new AbortController() };
-  said.textContent = 'Atlas is answering';
+  said.textContent = `${$('.by', answer).firstChild.data} is answering`;
   send.hidden = !(stop.hidden = false);
   toEnd();
   try {
@@ -92,6 +96,14 @@ const on = {
 function over() {
   running.over = true;
   return settle();
+}
+
+/** Gives an avatar the mark and the hue of the agent that is chosen, and tells its name. */
+function wear(avatar, hued = avatar) {
+  const { dataset: { mark, hue }, text } = picker.selectedOptions[0], use = $('use', avatar);
+  use.setAttribute('href', use.getAttribute('href').replace(/#.*/, `#${mark}`));
+  hued.setAttribute('class', `${hued === avatar ? 'avatar' : 'answer'} ${hue}`);
+  return text.split(' · ')[0];
 }
 
 function work(text) {

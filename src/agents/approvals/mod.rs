@@ -14,6 +14,7 @@ use super::{
     Agents,
     policy::{self, AfterUntrusted, Rule},
     schema,
+    soul::Offered,
     tool::ToolContext,
 };
 use crate::{
@@ -242,7 +243,7 @@ impl Agents {
             idempotency_key: String::new(),
             has_read: approval.has_read.clone(),
         };
-        let tools = self.shared.tools.for_run(&context).await;
+        let tools = self.shared.tools.for_run(&context, &Offered::default()).await;
         let tool = tools.find(&approval.tool).ok_or_else(|| Error::conflict("the tool is not there any more"))?;
         let edited = schema::check(&tool.spec().parameters, edited)
             .map_err(|why| Error::invalid(why).remedy("correct it, or allow it as it was"))?;

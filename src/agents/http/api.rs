@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{AGENT, ChatState, start};
+use super::{ChatState, start};
 use crate::{
     accounts::http::InTenant,
     agents::{ConversationSummary, RunEvent},
@@ -32,7 +32,7 @@ pub struct Asked {
     question: String,
     /// Goes on with this one; a new one otherwise.
     conversation: Option<ConversationId>,
-    /// `atlas` unless told.
+    /// `luna`. Unless told, whom the conversation began with; in a new one `atlas`.
     agent: Option<String>,
 }
 
@@ -69,8 +69,7 @@ pub async fn ask(
     tenant: InTenant,
     extract::Json(body): extract::Json<Asked>,
 ) -> Result<Response> {
-    let agent = body.agent.as_deref().unwrap_or(AGENT);
-    let run = start(&state, &tenant, agent, body.question, body.conversation).await?;
+    let run = start(&state, &tenant, body.agent, body.question, body.conversation).await?;
     Ok(sse::events(run.events))
 }
 

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 
 pub use api::{ChatApi, ask, cancel_run, list_conversations, watch_run};
-use view::{Example, Listed, Turn};
+use view::{Colleague, Example, Listed, Turn};
 
 use super::{Agents, Ask, Conversation, Thread, approvals};
 use crate::{
@@ -30,9 +30,6 @@ use crate::{
     },
     support::{Error, Result, clock::SharedClock, ids::ConversationId},
 };
-
-/// The agent that answers unless another is asked for.
-const AGENT: &str = "atlas";
 
 /// How long a form without script waits for the answer. After that it is shown the conversation as it is, and the run
 /// goes on; shorter than the deadline of a request.
@@ -68,6 +65,10 @@ struct ChatPage {
     conversation: String,
     conversations: Vec<Listed>,
     turns: Vec<Turn>,
+    /// Who can be asked; the one who is asked unless the person chooses is marked.
+    agents: Vec<Colleague>,
+    /// The one who is marked.
+    agent: Colleague,
     /// Whether the last question has no answer yet.
     waiting: bool,
     /// How many documents can be asked about.
@@ -77,12 +78,15 @@ struct ChatPage {
     draft: String,
 }
 
-/// `?ask=`
+/// `?ask=…&agent=luna`
 #[derive(Deserialize)]
 pub struct Proposal {
     /// A question to put into the box.
     #[serde(default)]
     ask: String,
+    /// Whom to ask.
+    #[serde(default)]
+    agent: String,
 }
 
 /// `GET /`: the chat is where people start.
@@ -98,6 +102,8 @@ pub async fn show_new_chat(
     Query(proposal): Query<Proposal>,
 ) -> Result<Response> {
     let summaries = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
+    let staff = state.agents.agents(&tenant.db).await?;
+    let (agents, agent) = view::picker(&staff, &proposal.agent);
     let (documents, titles) = state.shelf.shelf(&tenant.db).await?;
     let mut frame = tenant.signed_in.frame(&context, "New conversation", Section::Chat);
     frame.waiting = state.agents.approvals_waiting(&tenant.db, approvals::http::decider(&tenant.signed_in)).await?;
@@ -106,6 +112,8 @@ pub async fn show_new_chat(
         conversation: String::new(),
         conversations: view::list(summaries, None, state.clock.now()),
         turns: Vec::new(),
+        agents,
+        agent,
         waiting: false,
         documents,
         examples: view::examples(&titles),
@@ -123,14 +131,18 @@ pub async fn show_conversation(
     let conversation = find(&state, &tenant, id).await?;
     let summaries = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
     let now = state.clock.now();
-    let mut turns = view::turns(&conversation, now);
+    let staff = state.agents.staff().members(&tenant.db).await?;
+    let known: Vec<_> = staff.iter().map(|member| member.profile.info.clone()).collect();
+    let mut turns = view::turns(&conversation, &known, now);
+    let answered = conversation.messages.iter().rev().find_map(|message| message.agent.as_deref());
+    let enabled: Vec<_> = staff.into_iter().filter(|member| member.enabled).map(|member| member.profile.info).collect();
+    let (agents, agent) = view::picker(&enabled, answered.unwrap_or(&conversation.agent));
     let by = approvals::http::decider(&tenant.signed_in);
     let asked = state.agents.approvals_in(&tenant.db, id).await?;
     if !asked.is_empty() {
-        let agents = state.agents.agents(&tenant.db).await?;
         for approval in asked {
             if let Some(turn) = turns.iter_mut().find(|turn| turn.id == approval.run.to_string()) {
-                turn.cards.push(approvals::http::view::card(approval, by, &agents, &[], now));
+                turn.cards.push(approvals::http::view::card(approval, by, &known, &[], now));
             }
         }
     }
@@ -140,6 +152,8 @@ pub async fn show_conversation(
         frame,
         conversation: id.to_string(),
         conversations: view::list(summaries, Some(id), now),
+        agents,
+        agent,
         waiting: turns.last().is_some_and(|turn| turn.answer.is_none() && turn.cards.is_empty()),
         turns,
         documents: 0,
@@ -152,6 +166,7 @@ pub async fn show_conversation(
 #[derive(Deserialize)]
 pub struct Question {
     question: String,
+    agent: Option<String>,
     conversation: Option<ConversationId>,
 }
 
@@ -161,7 +176,7 @@ pub async fn ask_by_form(
     tenant: InTenant,
     Form(form): Form<Question>,
 ) -> Result<Response> {
-    let run = start(&state, &tenant, AGENT, form.question, form.conversation).await?;
+    let run = start(&state, &tenant, form.agent, form.question, form.conversation).await?;
     let conversation = run.conversation.map(|id| id.to_string()).unwrap_or_default();
     let drained = tokio::spawn(run.events.for_each(|_| std::future::ready(())));
     let _ = tokio::time::timeout(FORM_PATIENCE, drained).await;
@@ -176,11 +191,27 @@ async fn find(state: &ChatState, tenant: &InTenant, id: ConversationId) -> Resul
 async fn start(
     state: &ChatState,
     tenant: &InTenant,
-    agent: &str,
+    agent: Option<String>,
     question: String,
     conversation: Option<ConversationId>,
 ) -> Result<super::Run> {
     let user = tenant.signed_in.user.id;
+    let agent = match agent.filter(|agent| !agent.is_empty()) {
+        Some(agent) => agent,
+        None => by_default(state, tenant, conversation).await?,
+    };
     let ask = Ask { thread: Thread::from(conversation), ..Ask::new(agent, question, Actor::User { id: user }) };
     state.agents.ask(&tenant.db, ask).await
+}
+
+/// Who is asked when nobody is named: whom the conversation began with, if they can still be asked, or the first of all.
+async fn by_default(state: &ChatState, tenant: &InTenant, conversation: Option<ConversationId>) -> Result<String> {
+    let agents = state.agents.agents(&tenant.db).await?;
+    if let Some(id) = conversation {
+        let began_with = find(state, tenant, id).await?.agent;
+        if agents.iter().any(|agent| agent.id == began_with) {
+            return Ok(began_with);
+        }
+    }
+    agents.into_iter().next().map(|agent| agent.id).ok_or_else(|| Error::not_found("an agent"))
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     agents::{
         Author, Citation, Conversation, ConversationSummary, MessageState, StoredMessage, ToolCallSummary,
-        approvals::http::view::Card,
+        approvals::http::view::Card, soul::AgentInfo,
     },
     http::format,
     support::{ids::ConversationId, text::without_headings},
@@ -23,12 +23,67 @@ pub(super) struct Listed {
     pub(super) current: bool,
 }
 
+/// An agent as the chat shows it.
+#[derive(Clone)]
+pub(super) struct Colleague {
+    /// How it is addressed.
+    pub(super) id: String,
+    /// Its name.
+    pub(super) name: String,
+    /// Its post.
+    pub(super) title: String,
+    /// Its mark in the sprite.
+    pub(super) mark: &'static str,
+    /// The class that gives its hue.
+    pub(super) hue: String,
+    /// Whether it is the one that is asked.
+    pub(super) current: bool,
+}
+
+impl Colleague {
+    fn of(info: &AgentInfo) -> Self {
+        Self {
+            id: info.id.clone(),
+            name: info.name.clone(),
+            title: info.title.clone(),
+            mark: info.mark(),
+            hue: info.hue_class(),
+            current: false,
+        }
+    }
+
+    /// One that is not among the staff any more.
+    fn gone(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            title: String::new(),
+            mark: "agent-other",
+            hue: String::new(),
+            current: false,
+        }
+    }
+}
+
+/// Who can be asked, and who is unless the person chooses: `preferred`, or the first.
+pub(super) fn picker(enabled: &[AgentInfo], preferred: &str) -> (Vec<Colleague>, Colleague) {
+    let chosen = enabled.iter().position(|info| info.id == preferred).unwrap_or(0);
+    let mut agents: Vec<_> = enabled.iter().map(Colleague::of).collect();
+    if let Some(agent) = agents.get_mut(chosen) {
+        agent.current = true;
+    }
+    let agent = agents.get(chosen).cloned().unwrap_or_else(|| Colleague::gone(preferred));
+    (agents, agent)
+}
+
 /// A question with its answer.
 pub(super) struct Turn {
     /// The run's id, which names the turn within the page.
     pub(super) id: String,
     /// What was asked.
     pub(super) question: String,
+    /// Who answers it.
+    pub(super) agent: Colleague,
     /// What came of it; `None` while the run goes on.
     pub(super) answer: Option<AnswerView>,
     /// What it waits for.
@@ -80,19 +135,25 @@ pub(super) fn list(
 }
 
 /// The conversation in turns: each question with the answer of the same run.
-pub(super) fn turns(conversation: &Conversation, now: DateTime<Utc>) -> Vec<Turn> {
+pub(super) fn turns(conversation: &Conversation, staff: &[AgentInfo], now: DateTime<Utc>) -> Vec<Turn> {
     let mut turns: Vec<Turn> = Vec::new();
+    let who = |id: &str| staff.iter().find(|info| info.id == id).map_or_else(|| Colleague::gone(id), Colleague::of);
+    let by = |message: &StoredMessage| who(message.agent.as_deref().unwrap_or(&conversation.agent));
     for message in &conversation.messages {
         match (message.author, turns.last_mut()) {
             (Author::User, _) => {
-                let (id, question) = (message.run.to_string(), message.text.clone());
-                turns.push(Turn { id, question, answer: None, cards: Vec::new() });
+                let (id, agent, question) = (message.run.to_string(), by(message), message.text.clone());
+                turns.push(Turn { id, question, agent, answer: None, cards: Vec::new() });
             }
-            (Author::Agent, Some(turn)) if turn.answer.is_none() => turn.answer = Some(answer(message, now)),
+            (Author::Agent, Some(turn)) if turn.answer.is_none() => {
+                turn.agent = by(message);
+                turn.answer = Some(answer(message, now));
+            }
             // The newest messages only are loaded: the question may lie before them.
             (Author::Agent, _) => turns.push(Turn {
                 id: message.run.to_string(),
                 question: "…".to_owned(),
+                agent: by(message),
                 answer: Some(answer(message, now)),
                 cards: Vec::new(),
             }),

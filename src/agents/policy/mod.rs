@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{
     Agents,
-    soul::AgentInfo,
+    soul::{AgentInfo, Offered},
     tool::{Effects, ToolContext},
 };
 use crate::{
@@ -137,7 +137,7 @@ impl Agents {
                 idempotency_key: String::new(),
                 has_read: Vec::new(),
             };
-            for tool in self.shared.tools.for_run(&context).await.all() {
+            for tool in self.shared.tools.for_run(&context, &Offered::default()).await.all() {
                 let spec = tool.spec();
                 if known.iter().all(|known| known.name != spec.name) {
                     let (effects, untrusted) = (tool.effects(), tool.returns_untrusted_text());

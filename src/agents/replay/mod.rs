@@ -58,7 +58,7 @@ impl Agents {
     /// Goes through a run again.
     ///
     /// # Errors
-    /// `NotFound` when the agent is not there any more.
+    /// `NotFound` when the agent, or the version of it that was asked, is not there.
     pub async fn replay(&self, db: &TenantDb, recording: &Recording, answers: Answers) -> Result<Replayed> {
         let profile = match &recording.profile {
             Some(profile) => profile.clone(),

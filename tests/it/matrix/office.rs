@@ -12,7 +12,10 @@ use aegis::{
         second_factor::Entered,
         tokens::{Lifetime, Made, NewToken},
     },
-    agents::Ask,
+    agents::{
+        Ask,
+        staff::{Draft, Reason},
+    },
     app::{readiness::Parts, routes, table::Declared, wiring::App},
     audit::Actor,
     config::Config,
@@ -41,6 +44,8 @@ use super::{
 };
 use crate::{appliance::AEGIS, harness::TestDb};
 
+/// An agent of Acme's own.
+const AGENT: &str = "zebrafinch";
 const SECRET: &str = "birdfeed.token";
 const PASSWORD: &str = "the birds of Acme sing";
 /// What the narrow token carries.
@@ -331,6 +336,7 @@ impl Office {
 
     fn thing(&self, name: &str, path: &str) -> String {
         match name {
+            "agent" => AGENT.to_owned(),
             "conversation" => self.things.conversation.to_string(),
             "meeting" => self.things.meeting.to_string(),
             "tenant" => self.acme.id.to_string(),
@@ -427,6 +433,13 @@ async fn things(app: &App, acme: &Tenant) -> Things {
     }
     app.secrets.set(&db, SECRET.parse().unwrap(), SecretText::new("seeds".to_owned()), By::operator()).await.unwrap();
     let passage = app.knowledge.passages(&db, document).await.unwrap()[0].id;
+    let own = Draft {
+        name: MARK.to_owned(),
+        soul: format!("You know all about the {MARK}."),
+        tools: vec!["*".to_owned()],
+        ..Draft::default()
+    };
+    app.agents.staff().add(&db, AGENT, &own, Reason::Created, Actor::Operator).await.unwrap();
     let ask = Ask::new("atlas", format!("When is the {MARK} fed?"), Actor::Operator);
     let mut run = app.agents.ask(&db, ask).await.unwrap();
     while run.events.next().await.is_some() {}
