@@ -28,7 +28,7 @@
 //! egress/         the only outbound HTTP client: allow-list, addresses after resolution, a line for each attempt
 //! vault/          the appliance's keys (a file, or under a passphrase), sealed envelopes, argon2, token hashes
 //! config/         figment; one struct per TOML section
-//! support/        ids, clock, randomness, places of addresses, error kinds
+//! support/        ids, clock, randomness, places of addresses, error kinds, work done together
 //! ```
 //!
 //! A file names only rooms of its own slice and of lower floors; `tests/it/layout.rs` holds this.

@@ -3,22 +3,34 @@
 use std::{
     any::Any,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A place for one thing of one type, made by whoever asks first.
+type Kept = Vec<Arc<dyn Any + Send + Sync>>;
+
+/// One thing of each type, made by whoever asks first. There are a handful.
 #[derive(Default)]
-pub struct Beside(OnceLock<Arc<dyn Any + Send + Sync>>);
+pub struct Beside(Mutex<Kept>);
 
 impl Beside {
-    /// What is kept. Something that nobody shares when the place holds a thing of another type.
+    /// What is kept of this type.
     pub fn kept<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
-        self.0.get_or_init(|| Arc::new(T::default())).clone().downcast().unwrap_or_default()
+        let mut all = self.all();
+        if let Some(kept) = all.iter().find_map(|kept| kept.clone().downcast::<T>().ok()) {
+            return kept;
+        }
+        let new = Arc::new(T::default());
+        all.push(new.clone());
+        new
+    }
+
+    fn all(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Beside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.get().is_some() { "Beside(kept)" } else { "Beside(empty)" })
+        write!(f, "Beside({})", self.all().len())
     }
 }

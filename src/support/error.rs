@@ -98,6 +98,20 @@ impl Error {
         self
     }
 
+    /// The same failure for each of `count` who wanted the same; the first is told the cause, too.
+    pub fn for_each(self, count: usize) -> impl Iterator<Item = Self> {
+        let Self { kind, message, remedy, retry_after, .. } = &self;
+        let again = |_| Self {
+            kind: *kind,
+            message: message.clone(),
+            remedy: remedy.clone(),
+            retry_after: *retry_after,
+            source: None,
+        };
+        let others: Vec<_> = (1..count).map(again).collect();
+        std::iter::once(self).chain(others)
+    }
+
     /// Which kind of failure it is.
     pub fn kind(&self) -> Kind {
         self.kind

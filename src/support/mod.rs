@@ -7,6 +7,7 @@ pub mod ids;
 pub mod random;
 pub mod socket;
 pub mod text;
+pub mod together;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, Kind, Result};

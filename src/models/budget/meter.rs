@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Budgets, Month,
-    store::{self, Judged, Used, Wanted},
+    ledger::{self, Ended, Judged, Used, Wanted},
 };
 use crate::{
     db::TenantDb,
@@ -74,14 +74,14 @@ impl TenantMeter {
         let id = RunId::generate().0;
         let wanted = Wanted {
             id,
-            agent: &self.agent,
-            model: planned.model,
+            agent: self.agent.clone(),
+            model: planned.model.to_owned(),
             tokens: tokens(planned.at_most),
             micros: planned.price.micros(planned.at_most),
             now,
             usual: self.budgets.usual(),
         };
-        let judged = store::reserve(&self.db, wanted).await.map_err(|error| {
+        let judged = ledger::reserve(&self.db, wanted.clone()).await.map_err(|error| {
             tracing::error!(tenant = %self.db.tenant(), %error, "a budget cannot be looked at");
             ModelError::Server { message: "its budget cannot be looked at, so it was not asked".to_owned() }
         })?;
@@ -92,7 +92,7 @@ impl TenantMeter {
     }
 
     /// Which budget it is, how it stands, and when it is new.
-    fn refusal(&self, judged: &Judged, wanted: &Wanted<'_>) -> String {
+    fn refusal(&self, judged: &Judged, wanted: &Wanted) -> String {
         let month = Month::of(wanted.now);
         let whose = if judged.agent.is_empty() {
             format!("the organisation's budget for {month:#}")
@@ -100,7 +100,7 @@ impl TenantMeter {
             format!("the budget of {} for {month:#}", judged.agent)
         };
         let currency = self.budgets.currency();
-        let stands = match (judged.tokens_fit, judged.most_tokens, judged.most_micros, wanted.micros) {
+        let stands = match (judged.tokens_fit, judged.most.tokens, judged.most.micros, wanted.micros) {
             (false, Some(most), _, _) => format!(
                 "{} of {} tokens are used or set aside, and this call may take {}",
                 format::grouped(judged.tokens),
@@ -161,17 +161,23 @@ impl Call {
     async fn count(&self, used: Option<Usage>) -> Result<()> {
         let now = self.budgets.clock.now();
         let micros = used.map_or(Some(0), |used| self.price.micros(used));
-        if let Some(id) = self.id {
-            store::settle(&self.db, id, used.map_or(0, tokens), micros.unwrap_or_default()).await?;
+        let used_tokens = used.map_or(0, tokens);
+        let used = used.map(|usage| Used {
+            agent: self.agent.clone(),
+            model: self.model.clone(),
+            local: self.price == Price::Free,
+            usage,
+            micros,
+            now,
+            usual: self.budgets.usual(),
+            percent: self.budgets.config.warn_percent,
+        });
+        if self.id.is_none() && used.is_none() {
+            return Ok(());
         }
-        let Some(usage) = used else { return Ok(()) };
-        let local = self.price == Price::Free;
-        let used = Used { agent: &self.agent, model: &self.model, local, usage, micros, now };
-        store::count(&self.db, used).await?;
-        if !local {
-            self.budgets.warn(&self.db, &self.agent, self.run, now).await?;
-        }
-        Ok(())
+        let ended = Ended { id: self.id, tokens: used_tokens, micros: micros.unwrap_or_default(), used };
+        let settled = ledger::settle(&self.db, ended).await?;
+        self.budgets.warn(&self.db, settled.near, self.run, now).await
     }
 }
 

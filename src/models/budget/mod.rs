@@ -1,11 +1,12 @@
 //! Budgets: what models may be spent on, by organisation, agent and month, and what they were used for.
 //!
-//! A call that costs something is let through by [`store::reserve`], which sets aside the most that it can come to in one
+//! A call that costs something is let through by [`ledger`], which sets aside the most that it can come to in one
 //! step with the look at what is left; afterwards what it really took is counted and the rest given back. A call that is
 //! cut off counts with its prompt and what had come of the answer. What a process that was killed had set aside counts as
 //! used after an hour, since nobody knows better. Local models are counted and never stopped.
 
 pub mod http;
+mod ledger;
 mod meter;
 mod report;
 mod store;
@@ -24,6 +25,7 @@ use crate::{
     db::TenantDb,
     support::{Error, Result, clock::SharedClock, ids::RunId},
 };
+use ledger::Ended;
 use meter::TenantMeter;
 pub use report::{Bound, Counted, Month, MonthUsage};
 
@@ -135,7 +137,7 @@ impl Budgets {
     pub async fn usage(&self, db: &TenantDb, month: Month) -> Result<MonthUsage> {
         self.count_forgotten(db).await?;
         let (days, counters, limits) =
-            tokio::try_join!(store::days(db, month.first()), store::month(db, month.first()), store::limits(db))?;
+            tokio::try_join!(store::days(db, month.first()), store::month(db, month.first()), store::limits_of(db))?;
         Ok(report::report(month, &self.config.currency, self.usual(), &days, &counters, &limits))
     }
 
@@ -156,7 +158,8 @@ impl Budgets {
     /// Counts as used what was set aside by calls that nobody ended.
     async fn count_forgotten(&self, db: &TenantDb) -> Result<()> {
         for (id, tokens, micros) in store::forgotten(db, self.clock.now() - FORGOTTEN_AFTER).await? {
-            if store::settle(db, id, tokens, micros).await? {
+            let ended = Ended { id: Some(id), tokens, micros, used: None };
+            if ledger::settle(db, ended).await?.now {
                 tracing::warn!(tenant = %db.tenant(), tokens, micros, "a call of a model was never ended; it counts as used");
             }
         }
@@ -164,9 +167,9 @@ impl Budgets {
     }
 
     /// Tells, once a month, that a budget is nearly used up.
-    async fn warn(&self, db: &TenantDb, agent: &str, run: RunId, now: DateTime<Utc>) -> Result<()> {
+    async fn warn(&self, db: &TenantDb, near: Vec<String>, run: RunId, now: DateTime<Utc>) -> Result<()> {
         let percent = self.config.warn_percent;
-        for near in store::newly_near(db, agent, now, self.usual(), percent).await? {
+        for near in near {
             let scope = if near.is_empty() { Scope::Organisation } else { Scope::Agent(near) };
             tracing::warn!(tenant = %db.tenant(), budget = %scope, percent, "a budget is nearly used up");
             let detail = json!({ "percent": percent, "month": Month::of(now).to_string() });

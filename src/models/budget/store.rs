@@ -1,198 +1,188 @@
 //! The tables `budgets`, `usage_months`, `usage_reservations` and `usage_days`.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection, PgExecutor, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Limit, Scope};
-use crate::{db::TenantDb, models::meter::Usage, support::Result};
+use crate::{db::TenantDb, support::Result};
 
-/// What a call would take out of a month.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub(super) id: Uuid,
-    pub(super) agent: &'a str,
-    pub(super) model: &'a str,
-    pub(super) tokens: i64,
-    /// None where the price is not known.
-    pub(super) micros: Option<i64>,
-    pub(super) now: DateTime<Utc>,
-    /// What holds where the operator has set nothing for the organisation.
-    pub(super) usual: Limit,
-}
-
-/// How a bound stood when a call was judged by it.
+/// What is kept of a month: a counter of the organisation (whose agent is empty) or of an agent.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Judged {
-    /// Empty for the whole organisation.
+pub(super) struct Counter {
+    pub(super) month: NaiveDate,
     pub(super) agent: String,
-    /// Used and set aside until now.
     pub(super) tokens: i64,
     pub(super) micros: i64,
-    pub(super) most_tokens: Option<i64>,
-    pub(super) most_micros: Option<i64>,
-    pub(super) tokens_fit: bool,
-    pub(super) micros_fit: bool,
+    pub(super) reserved_tokens: i64,
+    pub(super) reserved_micros: i64,
+    pub(super) warned: bool,
 }
 
-/// The bounds that hold for an agent: `capped (agent, tokens, micros)` of the organisation and of the agent. `$2` is the
-/// agent, `$3` and `$4` what is usual.
-macro_rules! capped {
-    () => {
-        "capped AS (
-             SELECT '' AS agent,
-                    least(min(tokens), CASE WHEN bool_or(scope = 'appliance') THEN NULL ELSE $3::bigint END) AS tokens,
-                    least(min(micros), CASE WHEN bool_or(scope = 'appliance') THEN NULL ELSE $4::bigint END) AS micros
-             FROM budgets WHERE scope IN ('appliance', 'organisation')
-             UNION ALL
-             SELECT $2, min(tokens), min(micros) FROM budgets WHERE scope = 'agent:' || $2
-         )"
-    };
+/// What was set aside for a call.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Reserved {
+    pub(super) id: Uuid,
+    pub(super) month: NaiveDate,
+    pub(super) agent: String,
+    pub(super) tokens: i64,
+    pub(super) micros: i64,
 }
 
-/// Sets aside what a call may come to, if both bounds allow it, in one statement that locks the month's two rows: of calls
-/// at the same moment, each sees what the one before it took. Returns how the bounds stood, the organisation's first.
-pub(super) async fn reserve(db: &TenantDb, wanted: Wanted<'_>) -> Result<Vec<Judged>> {
-    let judged = try_reserve(db, wanted).await?;
-    if judged.len() == 2 {
-        return Ok(judged);
+/// What is about to be set aside.
+#[derive(Debug, Clone)]
+pub(super) struct NewReserved {
+    pub(super) reserved: Reserved,
+    pub(super) model: String,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// Changes that are made together or not at all. Counters are locked before they are looked at.
+pub(super) struct Changes(Transaction<'static, Postgres>);
+
+impl Changes {
+    pub(super) async fn begin(db: &TenantDb) -> Result<Self> {
+        Ok(Self(db.pool().begin().await?))
     }
-    sqlx::query("INSERT INTO usage_months (month, agent) VALUES ($1, ''), ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(month_of(wanted.now))
-        .bind(wanted.agent)
-        .execute(db.pool())
+
+    pub(super) async fn commit(self) -> Result<()> {
+        Ok(self.0.commit().await?)
+    }
+
+    /// Takes away what was set aside under these ids, and says what it was.
+    pub(super) async fn release(&mut self, ids: &[Uuid]) -> Result<Vec<Reserved>> {
+        release(&mut self.0, ids).await
+    }
+
+    /// Locks counters, making those that are not there, always in the same order.
+    pub(super) async fn lock(&mut self, counters: &BTreeSet<(NaiveDate, String)>) -> Result<Vec<Counter>> {
+        lock(&mut self.0, counters).await
+    }
+
+    /// Every bound that was set.
+    pub(super) async fn limits(&mut self) -> Result<Vec<(Scope, Limit)>> {
+        limits(&mut *self.0).await
+    }
+
+    /// Writes down counters that are locked, and what is set aside.
+    pub(super) async fn write(&mut self, counters: &[&Counter], new: &[NewReserved]) -> Result<()> {
+        write(&mut self.0, counters, new).await
+    }
+
+    /// Adds calls to their days.
+    pub(super) async fn count(&mut self, days: &[DayRow]) -> Result<()> {
+        insert_days(&mut *self.0, days).await
+    }
+}
+
+/// Adds calls to their days. No two of `days` are of one day, agent, model and place; they come in that order.
+pub(super) async fn count(db: &TenantDb, days: &[DayRow]) -> Result<()> {
+    insert_days(db.pool(), days).await
+}
+
+async fn release(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Reserved>> {
+    let released = sqlx::query_as(
+        "DELETE FROM usage_reservations
+         WHERE id IN (SELECT id FROM usage_reservations WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+         RETURNING id, month, agent, tokens, micros",
+    );
+    Ok(released.bind(ids).fetch_all(connection).await?)
+}
+
+async fn lock(connection: &mut PgConnection, counters: &BTreeSet<(NaiveDate, String)>) -> Result<Vec<Counter>> {
+    let months: Vec<_> = counters.iter().map(|(month, _)| *month).collect();
+    let agents: Vec<_> = counters.iter().map(|(_, agent)| &**agent).collect();
+    let mut locked = try_lock(connection, &months, &agents).await?;
+    if locked.len() < counters.len() {
+        sqlx::query(
+            "INSERT INTO usage_months (month, agent) SELECT * FROM unnest($1::date[], $2::text[]) ON CONFLICT DO NOTHING",
+        )
+        .bind(&months)
+        .bind(&agents)
+        .execute(&mut *connection)
         .await?;
-    try_reserve(db, wanted).await
+        locked = try_lock(connection, &months, &agents).await?;
+    }
+    Ok(locked)
 }
 
-async fn try_reserve(db: &TenantDb, wanted: Wanted<'_>) -> Result<Vec<Judged>> {
-    let judged = sqlx::query_as(concat!(
-        "WITH ",
-        capped!(),
-        ", locked AS (
-             SELECT agent, tokens + reserved_tokens AS tokens, micros + reserved_micros AS micros
-             FROM usage_months WHERE month = $1 AND agent IN ('', $2) ORDER BY agent FOR UPDATE
-         ), judged AS (
-             SELECT agent, l.tokens, l.micros, c.tokens AS most_tokens, c.micros AS most_micros,
-                    coalesce(l.tokens + $5 <= c.tokens, true) AS tokens_fit,
-                    c.micros IS NULL OR coalesce(l.micros + $6::bigint <= c.micros, false) AS micros_fit
-             FROM locked l JOIN capped c USING (agent)
-         ), verdict AS (
-             SELECT count(*) = 2 AND bool_and(tokens_fit AND micros_fit) AS fits FROM judged
-         ), taken AS (
-             UPDATE usage_months SET reserved_tokens = reserved_tokens + $5,
-                                     reserved_micros = reserved_micros + coalesce($6::bigint, 0)
-             WHERE month = $1 AND agent IN ('', $2) AND (SELECT fits FROM verdict)
-         ), kept AS (
-             INSERT INTO usage_reservations (id, month, agent, model, tokens, micros, made_at)
-             SELECT $7, $1, $2, $8, $5, coalesce($6::bigint, 0), $9 FROM verdict WHERE fits
-         )
-         SELECT agent, tokens, micros, most_tokens, most_micros, tokens_fit, micros_fit FROM judged ORDER BY agent"
-    ))
-    .bind(month_of(wanted.now))
-    .bind(wanted.agent)
-    .bind(wanted.usual.tokens)
-    .bind(wanted.usual.micros)
-    .bind(wanted.tokens)
-    .bind(wanted.micros)
-    .bind(wanted.id)
-    .bind(wanted.model)
-    .bind(wanted.now)
-    .fetch_all(db.pool())
-    .await?;
-    Ok(judged)
+async fn try_lock(connection: &mut PgConnection, months: &[NaiveDate], agents: &[&str]) -> Result<Vec<Counter>> {
+    let counters = sqlx::query_as(
+        "SELECT month, agent, tokens, micros, reserved_tokens, reserved_micros, warned FROM usage_months
+         WHERE (month, agent) IN (SELECT * FROM unnest($1::date[], $2::text[])) ORDER BY month, agent FOR UPDATE",
+    );
+    Ok(counters.bind(months).bind(agents).fetch_all(connection).await?)
 }
 
-/// A call that has ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Used<'a> {
-    pub(super) agent: &'a str,
-    pub(super) model: &'a str,
-    pub(super) local: bool,
-    pub(super) usage: Usage,
-    /// None where the price is not known.
-    pub(super) micros: Option<i64>,
-    pub(super) now: DateTime<Utc>,
-}
-
-/// Adds a call to its day.
-pub(super) async fn count(db: &TenantDb, used: Used<'_>) -> Result<()> {
+async fn write(connection: &mut PgConnection, counters: &[&Counter], new: &[NewReserved]) -> Result<()> {
+    let of = |number: fn(&Counter) -> i64| counters.iter().map(|counter| number(counter)).collect::<Vec<_>>();
     sqlx::query(
-        "INSERT INTO usage_days (day, agent, model, local, calls, unpriced, prompt_tokens, completion_tokens, micros)
-         VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8)
-         ON CONFLICT (day, agent, model, local) DO UPDATE
-         SET calls = usage_days.calls + 1, unpriced = usage_days.unpriced + excluded.unpriced,
-             prompt_tokens = usage_days.prompt_tokens + excluded.prompt_tokens,
-             completion_tokens = usage_days.completion_tokens + excluded.completion_tokens,
-             micros = usage_days.micros + excluded.micros",
+        "UPDATE usage_months m SET tokens = n.tokens, micros = n.micros, reserved_tokens = n.reserved_tokens,
+                                   reserved_micros = n.reserved_micros, warned = n.warned
+         FROM unnest($1::date[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[])
+              AS n (month, agent, tokens, micros, reserved_tokens, reserved_micros, warned)
+         WHERE m.month = n.month AND m.agent = n.agent",
     )
-    .bind(used.now.date_naive())
-    .bind(used.agent)
-    .bind(used.model)
-    .bind(used.local)
-    .bind(i64::from(used.micros.is_none()))
-    .bind(i64::from(used.usage.prompt_tokens))
-    .bind(i64::from(used.usage.completion_tokens))
-    .bind(used.micros.unwrap_or_default())
-    .execute(db.pool())
+    .bind(counters.iter().map(|counter| counter.month).collect::<Vec<_>>())
+    .bind(counters.iter().map(|counter| &*counter.agent).collect::<Vec<_>>())
+    .bind(of(|counter| counter.tokens))
+    .bind(of(|counter| counter.micros))
+    .bind(of(|counter| counter.reserved_tokens))
+    .bind(of(|counter| counter.reserved_micros))
+    .bind(counters.iter().map(|counter| counter.warned).collect::<Vec<_>>())
+    .execute(&mut *connection)
+    .await?;
+    if new.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO usage_reservations (id, month, agent, model, tokens, micros, made_at)
+         SELECT * FROM unnest($1::uuid[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::timestamptz[])",
+    )
+    .bind(new.iter().map(|new| new.reserved.id).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.reserved.month).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| &*new.reserved.agent).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| &*new.model).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.reserved.tokens).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.reserved.micros).collect::<Vec<_>>())
+    .bind(new.iter().map(|new| new.at).collect::<Vec<_>>())
+    .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Turns what was set aside into what was used: `tokens` and `micros`, which may be nothing. False when it was settled
-/// before.
-pub(super) async fn settle(db: &TenantDb, id: Uuid, tokens: i64, micros: i64) -> Result<bool> {
-    let settled = sqlx::query(
-        "WITH gone AS (
-             DELETE FROM usage_reservations WHERE id = $1 RETURNING month, agent, tokens, micros
-         ), locked AS (
-             SELECT m.month, m.agent, g.tokens, g.micros FROM usage_months m
-             JOIN gone g ON m.month = g.month AND m.agent IN ('', g.agent) ORDER BY m.agent FOR UPDATE OF m
-         )
-         UPDATE usage_months m
-         SET tokens = m.tokens + $2, micros = m.micros + $3,
-             reserved_tokens = m.reserved_tokens - l.tokens, reserved_micros = m.reserved_micros - l.micros
-         FROM locked l WHERE m.month = l.month AND m.agent = l.agent",
+async fn insert_days(executor: impl PgExecutor<'_>, days: &[DayRow]) -> Result<()> {
+    let of = |number: fn(&DayRow) -> i64| days.iter().map(number).collect::<Vec<_>>();
+    sqlx::query(
+        "INSERT INTO usage_days (day, agent, model, local, calls, unpriced, prompt_tokens, completion_tokens, micros)
+         SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::bigint[],
+                              $8::bigint[], $9::bigint[])
+         ON CONFLICT (day, agent, model, local) DO UPDATE
+         SET calls = usage_days.calls + excluded.calls, unpriced = usage_days.unpriced + excluded.unpriced,
+             prompt_tokens = usage_days.prompt_tokens + excluded.prompt_tokens,
+             completion_tokens = usage_days.completion_tokens + excluded.completion_tokens,
+             micros = usage_days.micros + excluded.micros",
     )
-    .bind(id)
-    .bind(tokens)
-    .bind(micros)
-    .execute(db.pool())
+    .bind(days.iter().map(|day| day.day).collect::<Vec<_>>())
+    .bind(days.iter().map(|day| &*day.agent).collect::<Vec<_>>())
+    .bind(days.iter().map(|day| &*day.model).collect::<Vec<_>>())
+    .bind(days.iter().map(|day| day.local).collect::<Vec<_>>())
+    .bind(of(|day| day.calls))
+    .bind(of(|day| day.unpriced))
+    .bind(of(|day| day.prompt_tokens))
+    .bind(of(|day| day.completion_tokens))
+    .bind(of(|day| day.micros))
+    .execute(executor)
     .await?;
-    Ok(settled.rows_affected() > 0)
+    Ok(())
 }
 
 /// What was set aside before `before` and never settled, because the process ended.
 pub(super) async fn forgotten(db: &TenantDb, before: DateTime<Utc>) -> Result<Vec<(Uuid, i64, i64)>> {
     let rows = sqlx::query_as("SELECT id, tokens, micros FROM usage_reservations WHERE made_at < $1");
     Ok(rows.bind(before).fetch_all(db.pool()).await?)
-}
-
-/// Marks those of the organisation and the agent whose use has just passed `percent` of a bound, and says which.
-pub(super) async fn newly_near(
-    db: &TenantDb,
-    agent: &str,
-    now: DateTime<Utc>,
-    usual: Limit,
-    percent: u8,
-) -> Result<Vec<String>> {
-    let near = sqlx::query_scalar(concat!(
-        "WITH ",
-        capped!(),
-        " UPDATE usage_months m SET warned = true FROM capped c
-         WHERE m.month = $1 AND m.agent = c.agent AND NOT m.warned
-           AND (m.tokens * 100 >= c.tokens * $5 OR m.micros * 100 >= c.micros * $5)
-         RETURNING m.agent"
-    ));
-    let near = near
-        .bind(month_of(now))
-        .bind(agent)
-        .bind(usual.tokens)
-        .bind(usual.micros)
-        .bind(i64::from(percent))
-        .fetch_all(db.pool())
-        .await?;
-    Ok(near)
 }
 
 /// A call's day in a month's report.
@@ -244,9 +234,13 @@ struct BudgetRow {
 }
 
 /// Every bound that was set.
-pub(super) async fn limits(db: &TenantDb) -> Result<Vec<(Scope, Limit)>> {
+pub(super) async fn limits_of(db: &TenantDb) -> Result<Vec<(Scope, Limit)>> {
+    limits(db.pool()).await
+}
+
+async fn limits(executor: impl PgExecutor<'_>) -> Result<Vec<(Scope, Limit)>> {
     let rows: Vec<BudgetRow> =
-        sqlx::query_as("SELECT scope, tokens, micros FROM budgets ORDER BY scope").fetch_all(db.pool()).await?;
+        sqlx::query_as("SELECT scope, tokens, micros FROM budgets ORDER BY scope").fetch_all(executor).await?;
     let limit = |row: BudgetRow| Ok((row.scope.parse()?, Limit { tokens: row.tokens, micros: row.micros }));
     rows.into_iter().map(limit).collect()
 }

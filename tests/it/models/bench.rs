@@ -12,15 +12,16 @@ use std::{
 
 use aegis::{
     audit::{self, Action, Actor, NewEntry},
-    config::Config,
+    config::{self, Config},
     db::TenantDb,
     egress::Egress,
     models::{
         Router,
+        budget::Budgets,
         chat::{ChatEvent, ChatRequest, Message, Speaker},
         router_with_engine,
     },
-    support::clock::SharedClock,
+    support::{clock::SharedClock, ids::RunId},
 };
 use axum::{
     Json,
@@ -36,7 +37,6 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::scripted::Book;
 use crate::harness::TestDb;
 
 const CONNECTIONS: usize = 32;
@@ -58,7 +58,13 @@ async fn the_router_against_litellms_proxy() {
     let provider = serve(axum::Router::new().route("/v1/chat/completions", post(provide))).await;
     let db = TestDb::new().await;
     let (_, tenant) = db.tenant("acme").await;
-    let proxy = Proxy { router: router(provider, home.path(), db.shared_clock()), tenant, clock: db.shared_clock() };
+    let settings = Config::load(None, Some(home.path())).unwrap().budgets;
+    let budgets = Budgets::new(
+        &config::Budgets { money_per_month: 1e9, paid_tokens_per_month: 0, ..settings },
+        db.shared_clock(),
+    );
+    let router = router(provider, home.path(), db.shared_clock());
+    let proxy = Proxy { router, budgets, tenant, clock: db.shared_clock() };
     let aegis =
         serve(axum::Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::new(proxy))).await;
     let (mut child, other) = start_litellm(&litellm, provider, home.path()).await;
@@ -104,11 +110,12 @@ fn router(provider: SocketAddr, home: &Path, clock: SharedClock) -> Router {
     std::fs::write(&file, text).unwrap();
     let config = Config::load_from(Some(&file), [], Some(home)).unwrap();
     let egress = Egress::new(&config).unwrap();
-    router_with_engine(&config, &egress, clock, Path::new("/nonexistent")).unwrap().metered(Book::allowing(true))
+    router_with_engine(&config, &egress, clock, Path::new("/nonexistent")).unwrap()
 }
 
 struct Proxy {
     router: Router,
+    budgets: Budgets,
     tenant: TenantDb,
     clock: SharedClock,
 }
@@ -119,7 +126,9 @@ async fn answer(State(proxy): State<Arc<Proxy>>, Json(body): Json<Value>) -> Jso
     let messages: Vec<Message> =
         messages.map(|message| Message::new(Speaker::User, message["content"].as_str().unwrap())).collect();
     let request = ChatRequest { messages, max_tokens: Some(64), ..ChatRequest::default() };
-    let mut answering = proxy.router.chat(|_| request.clone()).await.unwrap();
+    let run = RunId::generate();
+    let router = proxy.router.metered(proxy.budgets.meter(&proxy.tenant, "atlas", run));
+    let mut answering = router.chat(|_| request.clone()).await.unwrap();
     let (mut text, mut finish) = (String::new(), None);
     while let Some(event) = answering.stream.next().await {
         match event.unwrap() {
@@ -133,7 +142,7 @@ async fn answer(State(proxy): State<Arc<Proxy>>, Json(body): Json<Value>) -> Jso
     let entry = NewEntry {
         actor: Actor::System,
         action: Action::ModelCalled,
-        run: None,
+        run: Some(run),
         subject: Some(answering.model.clone()),
         detail,
     };
