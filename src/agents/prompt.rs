@@ -118,7 +118,9 @@ pub(super) fn tool_error(tool: &str, message: &str) -> String {
 }
 
 fn with_tools(material: Material<'_>, room: usize, answer: usize) -> Prepared {
-    let system = system(include_str!("prompts/tools.md"), material, room);
+    let knowledge = if material.profile.searches() { include_str!("prompts/tools_knowledge.md").trim() } else { "" };
+    let template = include_str!("prompts/tools.md").replace("{knowledge}", knowledge);
+    let system = system(&template, material, room);
     let tools = if material.last { Vec::new() } else { material.tools.to_vec() };
     let tools_cost: usize = tools.iter().map(|tool| tokens::estimate(&serde_json::json!(tool).to_string())).sum();
     let question = Message::new(Speaker::User, material.question);
@@ -140,7 +142,10 @@ fn with_tools(material: Material<'_>, room: usize, answer: usize) -> Prepared {
 }
 
 fn reading(material: Material<'_>, room: usize, answer: usize) -> Prepared {
-    let system = system(include_str!("prompts/reading.md"), material, room);
+    let searched = material.profile.searches();
+    let template =
+        if searched { include_str!("prompts/reading.md") } else { include_str!("prompts/without_documents.md") };
+    let system = system(template, material, room);
     let left = room.saturating_sub(cost(&system) + tokens::estimate(material.question) + 2 * OVERHEAD);
     // The passages come before the conversation, but leave it a third.
     let (mut fenced, mut passages, mut used) = (Vec::new(), Vec::new(), 0);
@@ -159,7 +164,9 @@ fn reading(material: Material<'_>, room: usize, answer: usize) -> Prepared {
     let (history, history_dropped) = newest(material.history, left.saturating_sub(used));
     let mut messages = vec![system];
     messages.extend(history);
-    messages.push(Message::new(Speaker::User, format!("{found}\n\nQuestion: {}", material.question)));
+    let question = material.question;
+    let question = if searched { format!("{found}\n\nQuestion: {question}") } else { question.to_owned() };
+    messages.push(Message::new(Speaker::User, question));
     let request = request(messages, Vec::new(), answer, 0.2);
     Prepared { request, history_dropped, results_cut: 0, passages }
 }

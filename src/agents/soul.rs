@@ -49,6 +49,13 @@ pub struct Profile {
     pub version: u32,
 }
 
+impl Profile {
+    /// Whether it may look into the organisation's documents.
+    pub(super) fn searches(&self) -> bool {
+        self.tools.contains("knowledge.search")
+    }
+}
+
 /// What a page shows of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentInfo {

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     audit::Action,
     models::{
-        chat::{ChatEvent, Message, ModelError, ToolCall, ToolSpec},
+        chat::{Capabilities, ChatEvent, Message, ModelError, ToolCall, ToolSpec},
         meter::{Cost, Usage},
         router::{Answering, Router},
     },
@@ -195,13 +195,23 @@ impl Bench<'_> {
         Ok(Ending::NoModel)
     }
 
-    /// What is found for the question itself; the search is made once in a run.
+    /// What a model can do in this run: where there are no tools, it is of no use that it could call them. What was
+    /// recorded is so already.
+    fn usable(&self, capabilities: Capabilities) -> Capabilities {
+        let tools = capabilities.tools && (self.recorder.is_replay() || self.tools.all().next().is_some());
+        Capabilities { tools, ..capabilities }
+    }
+
+    /// What is found for the question itself; the search is made once in a run. Nothing for an agent that may not search.
     pub(super) async fn retrieved<'p>(
         &self,
         sources: &Mutex<Sources>,
         found: &'p OnceCell<Vec<Citation>>,
     ) -> Result<&'p [Citation]> {
         let citations = found.get_or_try_init(|| async {
+            if !self.profile.searches() {
+                return Ok(Vec::new());
+            }
             let started = Instant::now();
             let (hits, duration_ms) = if let Some(known) = self.journal.searched() {
                 known
@@ -248,6 +258,7 @@ impl Bench<'_> {
             |capabilities| {
                 let (call, problem, given, specs) = (&call, &problem, &given, &specs);
                 async move {
+                    let capabilities = self.usable(capabilities);
                     let passages = match Mode::of(capabilities) {
                         Mode::Tools => &[],
                         Mode::Reading | Mode::Small => {
@@ -346,6 +357,7 @@ impl Bench<'_> {
         progress: &mut Progress,
     ) -> Result<Reply> {
         let Answering { model, capabilities, mut stream, attempts, why, price, .. } = answering;
+        let capabilities = self.usable(capabilities);
         let first_piece_ms = call.elapsed_ms();
         progress.model = Some(model.clone());
         let (mut calls, mut ended) = (Vec::new(), None);

@@ -130,8 +130,11 @@ async fn an_agent_is_added_switched_off_and_on_and_the_last_one_stays() {
     says(&office, 1);
     let events = office.events(Ask { agent: "ms-marple".to_owned(), ..office.question("Who did it?") }).await;
     assert!(matches!(events.last(), Some(RunEvent::Finished(_))), "{events:?}");
-    // Without a list of tools there are none.
-    assert_eq!(office.chat(0).1, Vec::<String>::new());
+    // Without a list of tools there are none, and nothing is looked up for it in another way either.
+    let (text, tools) = office.chat(0);
+    assert_eq!(tools, Vec::<String>::new());
+    assert!(text.contains("you were given none of the organisation's") && !text.contains("sixteen weeks"), "{text}");
+    assert!(!events.iter().any(|event| matches!(event, RunEvent::Retrieved { .. })), "{events:?}");
 
     for id in SEVEN {
         staff.set_enabled(&office.tenant, id, false, Actor::Operator).await.unwrap();

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_lies_between_two_changes_is_left_out() {
-        let old: String = (0..30).map(|number| format!("line {number}\n")).collect();
+        let old = (0..30).map(|number| format!("line {number}")).collect::<Vec<_>>().join("\n");
         let lines = lines(&old, &old.replace("line 3\n", "x\n").replace("line 25\n", "y\n"));
         assert_eq!(lines.iter().filter(|line| line.kind == "gap").count(), 1);
         assert!(lines.len() < 20, "{}", lines.len());
