@@ -7,7 +7,7 @@
 //! app/            wiring.rs (every slice assembled here), lifecycle.rs (boot order, shutdown), routes.rs (every route, with who may use it), admin/ (the command line's side)
 //!  ── floor 5: what users see happen ───────────────────────────────────────────
 //! boardroom/      a question to several agents: positions, answers, the outcome with its dissent
-//! operator/       the operator's pages: tenants
+//! developer/      the API as OpenAI's clients know it, and the MCP server: agents and documents for other programs
 //! operator/       the operator's pages: tenants, models
 //! runs/           the audit log's pages, a run's time line, replay, retention
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
@@ -49,6 +49,7 @@ pub mod boardroom;
 pub mod cli;
 pub mod config;
 pub mod db;
+pub mod developer;
 pub mod egress;
 pub mod http;
 pub mod jobs;

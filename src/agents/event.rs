@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use super::citations::Citation;
+use super::{citations::Citation, program::ProgramCall};
 use crate::{
     models::meter::Cost,
     support::ids::{ApprovalId, ConversationId, RunId},
@@ -117,6 +117,12 @@ pub struct Answer {
     pub completion_tokens: u32,
     /// What the calls of models cost.
     pub cost: Option<Cost>,
+    /// Whether it ends where it does because the most tokens were reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+    /// Calls of the asking program's own tools: it makes them, and asks again with what they gave back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<ProgramCall>,
 }
 
 /// A call of a tool, in a line.

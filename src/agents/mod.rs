@@ -25,6 +25,7 @@ mod lexical;
 pub mod markdown;
 mod marks;
 pub mod policy;
+mod program;
 mod prompt;
 mod quoting;
 mod record;
@@ -72,6 +73,7 @@ use journal::{
     Journal,
     store::{self as runs, NewRun, RunState},
 };
+pub use program::{Program, ProgramCall};
 use record::Recorder;
 use registry::Tools;
 use resume::{Asked, Standing, Waiting};
@@ -135,6 +137,8 @@ pub struct Ask {
     pub user: Option<UserId>,
     /// How many agents have handed the question on: 0 for one that somebody asks.
     pub depth: u8,
+    /// What a program brings along that asks by the developer API.
+    pub program: Program,
     /// What whoever asks has read that others wrote: an agent that hands a question on, or a meeting.
     pub has_read: Vec<String>,
 }
@@ -156,6 +160,7 @@ impl Ask {
             actor,
             user,
             depth: 0,
+            program: Program::default(),
             has_read: Vec::new(),
         }
     }
@@ -296,6 +301,7 @@ impl Agents {
         let place = self.shared.in_flight.enter(db.tenant().clone(), ask.user, id, run, told)?;
 
         let mut has_read = ask.has_read;
+        has_read.extend(ask.program.has_read());
         let (history, previous) = match ask.thread {
             Thread::Of(_) => {
                 let known = store::conversation(db, ask.user, id, MESSAGES).await?;
@@ -329,13 +335,17 @@ impl Agents {
             instructions: ask.instructions,
             actor: ask.actor,
             depth: ask.depth,
+            program: ask.program,
         };
         let recorder = self.recorder(db, run, &asked.profile.info.id);
-        let detail = json!({
+        let mut detail = json!({
             "question": asked.question, "conversation": conversation, "search_query": asked.query, "today": asked.today,
             "instructions": asked.instructions, "history": asked.history, "profile": asked.profile,
             "max_steps": self.shared.limits.steps, "has_read": has_read,
         });
+        if !asked.program.is_empty() {
+            detail["program"] = json!(asked.program);
+        }
         let agent = Some(asked.profile.info.id.as_str());
         recorder.note_by(asked.actor.clone(), Action::RunStarted, agent, detail).await?;
         let journal = if let Some(asks) = asks {

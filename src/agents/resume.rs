@@ -18,6 +18,7 @@ use super::{
     event::{self, EventSender, RunEvent},
     in_flight::Place,
     journal::{Journal, store as runs},
+    program::Program,
     record::{Recorder, lock},
     run::{self, CutOff, Job, LastEntry},
     soul::Profile,
@@ -51,6 +52,8 @@ pub(super) struct Asked {
     pub(super) today: String,
     pub(super) actor: Actor,
     pub(super) depth: u8,
+    #[serde(default)]
+    pub(super) program: Program,
 }
 
 /// Where a run stands, and what is known of it.
@@ -65,7 +68,7 @@ pub(super) struct Standing {
 
 impl Agents {
     pub(super) fn job(&self, recorder: Recorder, asked: Asked, standing: Standing) -> Job {
-        let Asked { profile, question, instructions, query, history, today, actor, depth } = asked;
+        let Asked { profile, question, instructions, query, history, today, actor, depth, program } = asked;
         let Standing { conversation, user, asks, journal, has_read, started } = standing;
         Job {
             recorder,
@@ -80,6 +83,7 @@ impl Agents {
             actor,
             user,
             depth,
+            program,
             node: self.shared.node,
             journal,
             asks,

@@ -16,7 +16,9 @@ use super::{
     event::{Answer, EventSender, RunEvent},
     in_flight::{InFlight, Place},
     journal::{Journal, store as runs},
-    markdown, quoting,
+    markdown,
+    program::{Program, ProgramCall},
+    quoting,
     record::{Recorder, elapsed_ms, lock},
     registry::Tools,
     soul::Profile,
@@ -75,6 +77,8 @@ pub(super) struct Job {
     pub(super) user: Option<UserId>,
     /// How many agents have handed the question on.
     pub(super) depth: u8,
+    /// What the asking program brought along.
+    pub(super) program: Program,
     /// The process that works on it.
     pub(super) node: NodeId,
     /// What has happened in it until now.
@@ -162,6 +166,7 @@ async fn work(
         query: &job.query,
         history: &job.history,
         today: &job.today,
+        program: &job.program,
         journal: &job.journal,
         limits: shared.limits,
         asks: job.asks,
@@ -191,6 +196,7 @@ async fn work(
     };
     match ending {
         Ok(Ending::Answered { given }) => job.answered(&bench, given, progress).await,
+        Ok(Ending::Handed { calls }) => job.handed(calls, progress).await,
         Ok(Ending::NoModel) => job.quote(&bench, progress).await,
         Ok(Ending::Broken(error)) => {
             let model = progress.model.clone().unwrap_or_default();
@@ -239,7 +245,21 @@ fn elsewhere() -> RunEvent {
 }
 
 impl Job {
+    /// The run ends with calls that the asking program makes itself.
+    async fn handed(&self, calls: Vec<ProgramCall>, progress: &Progress) -> Result<RunEvent> {
+        let resolved = citations::resolve(progress.text.trim(), lock(&progress.sources).all());
+        self.finish(resolved, progress.model.clone().unwrap_or_default(), false, calls, progress).await
+    }
+
     async fn answered(&self, bench: &Bench<'_>, given: Option<Given>, progress: &Progress) -> Result<RunEvent> {
+        if self.program.schema.is_some() {
+            // It is data: what looks like a mark in it is none.
+            let text = self.program.structured(&progress.text).unwrap_or_else(|| progress.text.trim().to_owned());
+            let resolved = Resolved { text, citations: Vec::new(), invented: Vec::new() };
+            return self
+                .finish(resolved, progress.model.clone().unwrap_or_default(), false, Vec::new(), progress)
+                .await;
+        }
         let mut resolved = citations::resolve(progress.text.trim(), lock(&progress.sources).all());
         if let Some(Given { passages, small }) = given {
             let found = progress.retrieved.get().map_or(&[][..], Vec::as_slice);
@@ -261,7 +281,7 @@ impl Job {
             resolved.text.push_str(&words);
         }
         let model = progress.model.clone().unwrap_or_default();
-        self.finish(resolved, model, false, progress).await
+        self.finish(resolved, model, false, Vec::new(), progress).await
     }
 
     /// What stands under a small model's answer: that no passage bears it out, if so, and what the best one says.
@@ -280,16 +300,27 @@ impl Job {
         let found = bench.retrieved(&progress.sources, &progress.retrieved).await?;
         let quoting::Quotation { text, citations } = quoting::quote(&self.question, found);
         bench.events.send(RunEvent::Text { text: text.clone() });
-        self.finish(Resolved { text, citations, invented: Vec::new() }, QUOTING.to_owned(), true, progress).await
+        self.finish(Resolved { text, citations, invented: Vec::new() }, QUOTING.to_owned(), true, Vec::new(), progress)
+            .await
     }
 
-    async fn finish(&self, resolved: Resolved, model: String, quoting: bool, progress: &Progress) -> Result<RunEvent> {
+    async fn finish(
+        &self,
+        resolved: Resolved,
+        model: String,
+        quoting: bool,
+        calls: Vec<ProgramCall>,
+        progress: &Progress,
+    ) -> Result<RunEvent> {
         let Resolved { text, citations, invented } = resolved;
         let mut message = self.message(MessageState::Complete, text, citations, progress);
         message.model = Some(model.clone());
         message.quoting = quoting;
         let mut detail = outcome(&message);
         detail["invented_marks"] = json!(invented);
+        if !calls.is_empty() {
+            detail["calls"] = json!(calls);
+        }
         self.end(&message, Actor::Agent { name: self.recorder.agent.clone() }, Action::RunFinished, detail).await?;
         Ok(RunEvent::Finished(Answer {
             run_id: self.recorder.run,
@@ -303,6 +334,8 @@ impl Job {
             prompt_tokens: message.prompt_tokens,
             completion_tokens: message.completion_tokens,
             cost: message.cost,
+            cut: progress.cut,
+            calls,
         }))
     }
 

@@ -16,6 +16,7 @@ use super::{
     citations::{Citation, Sources},
     event::{EventSender, RunEvent, ToolCallSummary},
     journal::{Journal, Record, Replied},
+    program::{Program, ProgramCall},
     prompt::{self, Material, Mode},
     record::{self, CallEnd, ModelCall, Recorder, elapsed_ms, lock},
     registry::Tools,
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     audit::Action,
     models::{
-        chat::{Capabilities, ChatEvent, Message, ModelError, ToolCall, ToolSpec},
+        chat::{Capabilities, ChatEvent, FinishReason, Message, ModelError, ToolCall, ToolSpec},
         meter::{Cost, Usage},
         router::{Answering, Router},
     },
@@ -78,6 +79,8 @@ pub(super) struct Bench<'a> {
     pub(super) query: &'a str,
     pub(super) history: &'a [Message],
     pub(super) today: &'a str,
+    /// What the asking program brought along.
+    pub(super) program: &'a Program,
     pub(super) journal: &'a Journal,
     pub(super) limits: Limits,
     /// Who can be asked for leave; nobody in a run that nobody goes on with.
@@ -99,6 +102,8 @@ pub(super) struct Progress {
     pub(super) text: String,
     /// What it wrote in earlier steps, beside its calls.
     pub(super) earlier: String,
+    /// Whether the last answer was cut off by the limit of tokens.
+    pub(super) cut: bool,
     /// The model that was asked last.
     pub(super) model: Option<String>,
     pub(super) tool_calls: Vec<ToolCallSummary>,
@@ -125,6 +130,8 @@ pub(super) struct Progress {
 pub(super) enum Ending {
     /// The model has answered: `Progress::text`. `given` when the search was made for it.
     Answered { given: Option<Given> },
+    /// The model wants the asking program's own tools.
+    Handed { calls: Vec<ProgramCall> },
     /// No model was usable, or none wrote a word.
     NoModel,
     /// The model failed in the middle of its answer.
@@ -160,6 +167,7 @@ impl Bench<'_> {
     /// When the database or the search fails; a model's failure is an [`Ending`].
     pub(super) async fn work(&self, progress: &mut Progress) -> Result<Ending> {
         let mut must_answer = false;
+        progress.turns = self.program.turns();
         for step in 1..=self.limits.steps {
             let used = progress.prompt_tokens.saturating_add(progress.completion_tokens);
             if used >= self.limits.tokens && self.journal.reply(step).is_none() {
@@ -175,6 +183,16 @@ impl Bench<'_> {
                     return Ok(Ending::NoModel);
                 }
                 Reply::Failed(error) => return Ok(Ending::Broken(error)),
+                Reply::Complete { calls, .. } if !last && !self.program.take(&calls).is_empty() => {
+                    return Ok(Ending::Handed { calls: self.program.take(&calls) });
+                }
+                // Asked once more, for an answer under the schema that the program gave.
+                Reply::Complete { calls, given: None }
+                    if !last && calls.is_empty() && !self.program.accepts(&progress.text) =>
+                {
+                    progress.text.clear();
+                    must_answer = true;
+                }
                 Reply::Complete { calls, given } if calls.is_empty() || last || given.is_some() => {
                     if !progress.text.trim().is_empty() {
                         return Ok(Ending::Answered { given });
@@ -250,7 +268,7 @@ impl Bench<'_> {
         }
         let call = Arc::new(ModelCall::begin(step));
         progress.asking = Some(call.clone());
-        let specs = self.tools.specs();
+        let specs = self.program.offer(self.tools.specs());
         let problem = Mutex::new(None);
         let given = Mutex::new(Vec::new());
         let Progress { sources, retrieved, turns, .. } = &*progress;
@@ -268,7 +286,8 @@ impl Bench<'_> {
                             })
                         }
                     };
-                    let prepared = prompt::prepare(self.material(turns, passages, specs, last), capabilities);
+                    let mut prepared = prompt::prepare(self.material(turns, passages, specs, last), capabilities);
+                    self.program.shape(&mut prepared.request);
                     let request = prepared.request.clone();
                     lock(given).clone_from(&prepared.passages);
                     call.asks(capabilities, prepared);
@@ -381,6 +400,7 @@ impl Bench<'_> {
         drop(stream);
         let ended = ended.unwrap_or_else(|| Err(ModelError::Server { message: "the answer broke off".to_owned() }));
         let finish = ended.as_ref().ok();
+        progress.cut = finish.is_some_and(|finish| finish.reason == FinishReason::Length);
         let end = CallEnd {
             attempts: &attempts,
             why: Some(&why),
@@ -449,7 +469,11 @@ impl Bench<'_> {
             id = format!("{id}#{step}.{}", progress.ids.len());
         }
         progress.ids.insert(id.clone());
-        let name = self.tools.canonical_name(&call.name.replace('\0', ""));
+        let name = call.name.replace('\0', "");
+        let name = match self.program.tool(&name) {
+            Some(tool) => tool.name.clone(),
+            None => self.tools.canonical_name(&name),
+        };
         let arguments = match call.arguments {
             Value::Null => json!({}),
             Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),

@@ -21,7 +21,8 @@ use crate::{
     },
     agents::{approvals::http::ApprovalsApi, http::ChatApi, policy::http::ToolsApi, staff::http::StaffApi},
     boardroom::http::BoardroomApi,
-    http::error::Envelope,
+    developer::http::DeveloperApi,
+    http::{error::Envelope, openai::OpenAiEnvelope},
     knowledge::http::KnowledgeApi,
     models::budget::http::UsageApi,
     operator::http::{OperatorApi, models::ModelsApi},
@@ -49,11 +50,12 @@ fn parts() -> Vec<utoipa::openapi::OpenApi> {
         ModelsApi::openapi(),
         AuditApi::openapi(),
         EgressApi::openapi(),
+        DeveloperApi::openapi(),
     ]
 }
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(Envelope)))]
+#[openapi(components(schemas(Envelope, OpenAiEnvelope)))]
 struct Base;
 
 /// The whole description: the slices' parts, and what is the same for all of them. Who may use a route, and by what,
@@ -79,7 +81,8 @@ pub fn describe(routes: &[Declared]) -> utoipa::openapi::OpenApi {
         for (method, operation) in operations {
             let Some(operation) = operation else { continue };
             let route = routes.iter().find(|route| route.method.as_str() == method && route.path == path);
-            complete(operation, route.map_or(Access::SignedIn, |route| route.access));
+            let refusal = if path.starts_with("/v1/") { "OpenAiEnvelope" } else { "Envelope" };
+            complete(operation, route.map_or(Access::SignedIn, |route| route.access), refusal);
         }
     }
     api
@@ -96,10 +99,10 @@ pub fn show(json: &std::result::Result<String, serde_json::Error>) -> Response {
     }
 }
 
-fn complete(operation: &mut Operation, access: Access) {
+fn complete(operation: &mut Operation, access: Access, refusal: &str) {
     let refused = ResponseBuilder::new()
         .description("It was not done, and why")
-        .content("application/json", ContentBuilder::new().schema(Some(Ref::from_schema_name("Envelope"))).build())
+        .content("application/json", ContentBuilder::new().schema(Some(Ref::from_schema_name(refusal))).build())
         .build();
     operation.responses.responses.insert("default".to_owned(), refused.into());
     let session = SecurityRequirement::new::<_, [&str; 0], &str>("session", []);
@@ -130,7 +133,7 @@ fn info() -> Info {
         .title("AEGIS")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "What the console does, for programs. Whatever is not done is answered with an `Envelope`. Requests with a \
+            "What the console does, for programs. Whatever is not done is answered with an `Envelope`, and below `/v1` as OpenAI's clients expect it. Requests with a \
              session's cookie that change something need the header `x-csrf-token` (see `/api/session`); those with an \
              API token need nothing else.",
         ))

@@ -21,6 +21,10 @@ use crate::{
         staff::http::{self as staff, StaffState},
     },
     boardroom::http::{self as boardroom, BoardroomState},
+    developer::{
+        Lanes,
+        http::{self as developer, DeveloperState},
+    },
     egress::Egress,
     http::{
         assets::show_asset,
@@ -46,7 +50,7 @@ const DESCRIPTION: &str = "/api/openapi.json";
 
 /// The console, its API and the health pages, with the guards round all of them.
 pub fn router(app: &App, parts: Parts) -> Router {
-    let state = WebState { app: app.clone(), ready: Ready(Arc::new(parts)) };
+    let state = WebState { app: app.clone(), ready: Ready(Arc::new(parts)), lanes: Lanes::default() };
     let (router, declared) = table(state).finish();
     let description = Arc::new(serde_json::to_string(&openapi::describe(&declared)));
     let router = router.route(DESCRIPTION, get(async move || openapi::show(&description)));
@@ -56,7 +60,8 @@ pub fn router(app: &App, parts: Parts) -> Router {
 /// Every route with who may use it: what `aegis permissions --routes` prints, and the tests try one by one.
 pub fn declared(app: &App) -> Vec<Declared> {
     let parts = Parts { postgres: None, databases: app.databases.clone() };
-    let mut routes = table(WebState { app: app.clone(), ready: Ready(Arc::new(parts)) }).finish().1;
+    let mut routes =
+        table(WebState { app: app.clone(), ready: Ready(Arc::new(parts)), lanes: Lanes::default() }).finish().1;
     routes.push(Declared { method: Method::GET, path: DESCRIPTION, access: Access::Open });
     routes
 }
@@ -186,6 +191,13 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/settings/tools", Needs(AgentsManage), policy::set_policy_by_form)
         .get("/api/tools", Needs(AgentsManage), policy::list_tools)
         .post("/api/tools/policies", Needs(AgentsManage), policy::set_policy)
+        // For programs, as OpenAI's clients know it
+        .get("/v1/models", Needs(ChatWrite), developer::list_models)
+        .get("/v1/models/{model}", Needs(ChatWrite), developer::show_model)
+        .post("/v1/chat/completions", Needs(ChatWrite), developer::complete_chat)
+        .post("/v1/responses", Needs(ChatWrite), developer::create_response)
+        .post("/v1/embeddings", Needs(KnowledgeRead), developer::embed)
+        .post("/mcp", SignedIn, developer::serve_mcp)
         // Knowledge
         .get("/knowledge", Needs(KnowledgeRead), knowledge::show_knowledge)
         .upload("/knowledge", Needs(KnowledgeWrite), knowledge::add_documents_by_form)
@@ -259,6 +271,7 @@ fn table(state: WebState) -> Table<WebState> {
 struct WebState {
     app: App,
     ready: Ready,
+    lanes: Lanes,
 }
 
 impl FromRef<WebState> for AccountsState {
@@ -271,6 +284,19 @@ impl FromRef<WebState> for ChatState {
     fn from_ref(state: &WebState) -> Self {
         let App { agents, knowledge, clock, .. } = &state.app;
         Self { agents: agents.clone(), shelf: Arc::new(knowledge.clone()), clock: clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for DeveloperState {
+    fn from_ref(state: &WebState) -> Self {
+        let App { agents, knowledge, embedding, clock, .. } = &state.app;
+        Self {
+            agents: agents.clone(),
+            knowledge: knowledge.clone(),
+            embedding: embedding.clone(),
+            lanes: state.lanes.clone(),
+            clock: clock.clone(),
+        }
     }
 }
 

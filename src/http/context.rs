@@ -103,6 +103,11 @@ impl RequestContext {
         self.0.wants_json
     }
 
+    /// Whether it came by the developer API, which tells errors as OpenAI's clients expect them.
+    pub fn speaks_openai(&self) -> bool {
+        self.0.path.starts_with("/v1/")
+    }
+
     /// The session's token, unchecked.
     pub fn session_token(&self) -> Option<&str> {
         self.0.session.as_deref()
@@ -194,9 +199,14 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     Some(if shown.next().is_none() { token.to_owned() } else { String::new() })
 }
 
+/// Whether nobody looks at this path with a browser.
+pub(super) fn is_for_programs(path: &str) -> bool {
+    path.starts_with("/api/") || path.starts_with("/v1/") || path == "/mcp"
+}
+
 fn wants_json(path: &str, headers: &HeaderMap) -> bool {
     let accept = text(headers, header::ACCEPT).unwrap_or_default();
-    path.starts_with("/api/")
+    is_for_programs(path)
         || matches!(path, "/healthz" | "/readyz")
         || ((accept.contains("application/json") || accept.contains("text/event-stream"))
             && !accept.contains("text/html"))

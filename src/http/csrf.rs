@@ -19,7 +19,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::context::RequestContext;
+use super::context::{RequestContext, is_for_programs};
 use crate::support::{Error, Kind, Result, random};
 
 /// The header that scripts send the token in.
@@ -170,7 +170,7 @@ fn seal(salt: &str, secret: &str) -> String {
 
 /// A program without a session is told so; a page's form is told to be reloaded.
 fn no_cookie(request: &Request) -> Error {
-    if request.uri().path().starts_with("/api/") {
+    if is_for_programs(request.uri().path()) {
         Error::new(Kind::Unauthenticated, "Nobody is signed in").remedy("Sign in, or send an API token")
     } else {
         refused("the browser sent no cookie that a token is bound to")

@@ -15,7 +15,11 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{context::RequestContext, frame::Frame};
+use super::{
+    context::RequestContext,
+    frame::Frame,
+    openai::{self, Particulars},
+};
 use crate::support::{Error, Kind};
 
 /// The page for an error.
@@ -130,7 +134,10 @@ pub(super) fn render(mut response: Response, context: &RequestContext) -> Respon
     let Some(error) = failure.or_else(|| plain_failure(&response)) else { return response };
     log(&error);
     let status = response.status();
-    let body = if context.wants_json() {
+    let particulars = response.extensions_mut().remove::<Particulars>().unwrap_or_default();
+    let body = if context.speaks_openai() {
+        Json(openai::envelope(error.kind(), in_sentences(&error), &particulars)).into_response()
+    } else if context.wants_json() {
         Json(envelope(&error, context.request_id())).into_response()
     } else {
         error_page(&error, status, context)

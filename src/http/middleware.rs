@@ -30,6 +30,9 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// The same for uploads, which are as fast as the sender's line.
 const UPLOAD_DEADLINE: Duration = Duration::from_mins(30);
 
+/// The same for programs that wait for a whole answer of an agent: a little longer than the run itself may take.
+const ANSWER_DEADLINE: Duration = Duration::from_mins(16);
+
 /// A body that does not go on for so long is given up, however large it is to become.
 const BODY_PAUSE: Duration = Duration::from_secs(30);
 
@@ -55,7 +58,11 @@ async fn enter(State(kit): State<Kit>, mut request: Request, next: Next) -> Resp
     let context = RequestContext::read(&kit, &request);
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let quiet = route.starts_with("/assets/") || matches!(route.as_str(), "/healthz" | "/readyz");
-    let deadline = if is_upload(&request) { UPLOAD_DEADLINE } else { DEADLINE };
+    let deadline = match &*route {
+        "/v1/chat/completions" | "/v1/responses" | "/mcp" => ANSWER_DEADLINE,
+        _ if is_upload(&request) => UPLOAD_DEADLINE,
+        _ => DEADLINE,
+    };
     let span = tracing::info_span!(
         "request",
         request_id = context.request_id(),

@@ -15,6 +15,7 @@ pub mod format;
 pub mod frame;
 pub mod health;
 pub mod middleware;
+pub mod openai;
 pub mod serve;
 pub mod sse;
 pub mod theme;

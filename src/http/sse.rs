@@ -31,7 +31,16 @@ pub fn events<E: Serialize>(events: impl Stream<Item = E> + Send + 'static) -> R
         };
         std::future::ready(event)
     });
-    let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    growing(stream)
+}
+
+/// Answers with events that have no name, each with one of `lines` as its data: what OpenAI's clients read.
+pub fn data(lines: impl Stream<Item = String> + Send + 'static) -> Response {
+    growing(lines.map(|line| Ok(Event::default().data(line))))
+}
+
+fn growing(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }

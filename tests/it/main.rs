@@ -11,6 +11,7 @@ mod browser;
 mod browser_driver;
 mod cli;
 mod config;
+mod developer;
 mod doors;
 mod egress;
 mod exploited;

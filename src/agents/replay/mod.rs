@@ -98,6 +98,7 @@ impl Agents {
             actor: Actor::System,
             user: None,
             depth: 0,
+            program: recording.program.clone(),
             node: shared.node,
             journal: Journal::none(),
             asks: None,

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     super::{
         journal::Outcome,
+        program::Program,
         soul::Profile,
         tool::{Source, ToolOutput},
     },
@@ -53,6 +54,8 @@ pub struct Recording {
     pub question: String,
     /// What the agent was told beside its SOUL.
     pub instructions: Option<String>,
+    /// What a program brought along.
+    pub program: Program,
     /// What was to be searched for.
     pub query: String,
     /// The day, as the model was told.
@@ -94,6 +97,8 @@ struct Started {
     question: String,
     #[serde(default)]
     instructions: Option<String>,
+    #[serde(default)]
+    program: Program,
     search_query: String,
     today: String,
     history: Vec<Message>,
@@ -146,6 +151,7 @@ impl Recording {
             max_steps: said.max_steps,
             question: said.question,
             instructions: said.instructions,
+            program: said.program,
             query: said.search_query,
             today: said.today,
             history: said.history,

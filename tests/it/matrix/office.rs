@@ -336,7 +336,7 @@ impl Office {
 
     fn thing(&self, name: &str, path: &str) -> String {
         match name {
-            "agent" => AGENT.to_owned(),
+            "agent" | "model" => AGENT.to_owned(),
             "conversation" => self.things.conversation.to_string(),
             "meeting" => self.things.meeting.to_string(),
             "tenant" => self.acme.id.to_string(),

@@ -67,7 +67,7 @@ impl Route {
     }
 
     pub fn is_api(&self) -> bool {
-        self.path.starts_with("/api/")
+        self.path.starts_with("/api/") || self.path.starts_with("/v1/") || self.path == "/mcp"
     }
 }
 
