@@ -164,7 +164,7 @@ impl Accounts {
         };
         store::commit(transaction).await?;
         if matches!(change, Change::Suspend | Change::Remove) {
-            self.tell_of_departure(&tenant.id, user).await;
+            self.tell_of_departure(&tenant.id, user, change == Change::Remove).await;
         }
         self.record(&tenant.id, by.actor(), action, user.to_string(), detail).await
     }

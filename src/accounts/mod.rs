@@ -95,8 +95,8 @@ struct Inner {
 /// Whoever works for people, and has to end that when somebody is not let in any more. `app::wiring` introduces it.
 #[async_trait]
 pub trait Departures: Send + Sync + 'static {
-    /// Somebody was suspended in an organisation, or belongs to it no longer.
-    async fn departed(&self, tenant: &TenantId, user: UserId);
+    /// Somebody was suspended in an organisation, or, `for_good`, belongs to it no longer.
+    async fn departed(&self, tenant: &TenantId, user: UserId, for_good: bool);
 }
 
 impl Accounts {
@@ -164,9 +164,9 @@ impl Accounts {
         let _ = self.inner.departures.set(departures);
     }
 
-    async fn tell_of_departure(&self, tenant: &TenantId, user: UserId) {
+    async fn tell_of_departure(&self, tenant: &TenantId, user: UserId, for_good: bool) {
         if let Some(departures) = self.inner.departures.get() {
-            departures.departed(tenant, user).await;
+            departures.departed(tenant, user, for_good).await;
         }
     }
 

@@ -68,7 +68,7 @@ impl Accounts {
         if people::set_suspended(inner.db.control(), person.user.id, since).await? {
             let action = if suspend { Action::MemberSuspended } else { Action::MemberResumed };
             for tenant in people::tenants(inner.db.control(), person.user.id).await?.iter().filter(|_| suspend) {
-                self.tell_of_departure(tenant, person.user.id).await;
+                self.tell_of_departure(tenant, person.user.id, false).await;
             }
             self.record_everywhere(person.user.id, &Actor::Operator, action, json!({ "everywhere": true })).await?;
         }
@@ -121,7 +121,7 @@ impl Accounts {
         people::delete(&mut transaction, user).await?;
         store::commit(transaction).await?;
         for tenant in &tenants {
-            self.tell_of_departure(tenant, user).await;
+            self.tell_of_departure(tenant, user, true).await;
             let detail = json!({ "email": person.user.email, "account": true });
             self.record(tenant, Actor::Operator, Action::MemberRemoved, user.to_string(), detail).await?;
         }

@@ -13,6 +13,7 @@ use super::{
     citations::Citation,
     event::{RunEvent, ToolCallSummary},
     journal::{Outcome, Record},
+    memory::veil::REMEMBER,
     policy::{self, Policy, Verdict},
     prompt,
     record::{self, elapsed_ms, lock},
@@ -207,6 +208,12 @@ impl Bench<'_> {
 
     async fn take_result(&self, step: usize, call: &ToolCall, outcome: Outcome, progress: &mut Progress) -> Result<()> {
         let Outcome { result, sent, duration_ms } = outcome;
+        if let Ok(output) = &result {
+            self.recorder.veil.hide_result(&call.name, &output.content);
+        }
+        if let Some(sent) = sent.as_ref().filter(|_| call.name == REMEMBER) {
+            self.recorder.veil.hide_argument(&format!("{}, changed", call.id), sent);
+        }
         let summary = summary(&result);
         let (mut text, detail) = match result {
             Ok(output) => {

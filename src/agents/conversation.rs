@@ -10,9 +10,14 @@ use crate::{
         chat::{Message, Speaker},
         meter::Cost,
     },
-    support::ids::{ConversationId, MessageId, RunId, UserId},
+    support::{
+        Error, Kind, Result,
+        ids::{ConversationId, MessageId, RunId, UserId},
+    },
 };
 
+/// The most characters of a question.
+const QUESTION_CHARACTERS: usize = 8_000;
 /// The most characters of a title.
 const TITLE_CHARACTERS: usize = 60;
 
@@ -115,6 +120,22 @@ impl StoredMessage {
             Author::Agent => markdown::render(&self.text, &self.citations),
         }
     }
+}
+
+/// A question as it is asked.
+///
+/// # Errors
+/// `Invalid` without a question, `TooLarge` for a very long one.
+pub(super) fn checked_question(question: &str) -> Result<String> {
+    let question = question.replace('\0', "").trim().to_owned();
+    if question.is_empty() {
+        return Err(Error::invalid("there is no question"));
+    }
+    if question.chars().count() > QUESTION_CHARACTERS {
+        let message = format!("the question is longer than {QUESTION_CHARACTERS} characters");
+        return Err(Error::new(Kind::TooLarge, message).remedy("put the long part into a document and ask about it"));
+    }
+    Ok(question)
 }
 
 /// A title out of the first question.

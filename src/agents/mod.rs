@@ -5,14 +5,16 @@
 //!                    ├─ calls ─ registry ─ schema   what it may call
 //!                    │    └ policy, approvals       what it may do without asking, and whom it asks
 //!                    ├─ journal ─ resume            what it has done, and how it goes on after a crash or a decision
+//!                    ├─ memory                      what it is reminded of, and what is remembered of it
 //!                    └─ record                      what is written down
 //!                    replay                        and how it is gone through again from that
 //!      answer: citations ─ marks, lexical;  quoting;  markdown
 //!      who they are: soul, staff (what each organisation made of them)
-//!      kept in: conversation ─ store;  watched through: event;  stopped through: in_flight
+//!      kept in: conversation ─ archive ─ store;  watched through: event;  stopped through: in_flight
 //! ```
 
 pub mod approvals;
+mod archive;
 mod calls;
 mod citations;
 mod conversation;
@@ -22,8 +24,10 @@ pub mod http;
 mod in_flight;
 mod journal;
 mod lexical;
+mod limits;
 pub mod markdown;
 mod marks;
+pub mod memory;
 pub mod policy;
 mod program;
 mod prompt;
@@ -58,9 +62,9 @@ use crate::{
         router::Router,
     },
     support::{
-        Error, Kind, Result,
+        Error, Result,
         clock::SharedClock,
-        ids::{ConversationId, MessageId, NodeId, RunId, TenantId, UserId},
+        ids::{ConversationId, NodeId, RunId, TenantId, UserId},
     },
 };
 
@@ -73,6 +77,8 @@ use journal::{
     Journal,
     store::{self as runs, NewRun, RunState},
 };
+pub use limits::Limits;
+use memory::{Memory, compaction, notes::Recollection, veil::Veil};
 pub use program::{Program, ProgramCall};
 use record::Recorder;
 use registry::Tools;
@@ -81,11 +87,8 @@ use run::{CutOff, Shared};
 use soul::{AgentInfo, Profile, Soul};
 use staff::Staff;
 use steps::Asks;
-pub use steps::Limits;
 use tool::{Retriever, Tool, ToolSource};
 
-/// The most characters of a question.
-const QUESTION_CHARACTERS: usize = 8_000;
 /// The most messages of a conversation that are read back.
 const MESSAGES: i64 = 200;
 /// How much of a conversation a run is given, in bytes of text: more than models read at once, and all of it is logged.
@@ -214,6 +217,7 @@ impl Agents {
             retriever,
             tools,
             budgets: None,
+            memory: None,
             in_flight: InFlight::new(),
             limits,
             node: NodeId::generate(),
@@ -231,6 +235,13 @@ impl Agents {
     #[must_use]
     pub fn with_budgets(self, budgets: Budgets) -> Self {
         Self { shared: Arc::new(Shared { budgets: Some(budgets), ..(*self.shared).clone() }), ..self }
+    }
+
+    /// The same agents, who remember.
+    #[must_use]
+    pub fn with_memory(self, memory: Memory) -> Self {
+        let memory = Some(Recollection::Live(memory));
+        Self { shared: Arc::new(Shared { memory, ..(*self.shared).clone() }), ..self }
     }
 
     /// The same agents, whose runs may take so long and no longer.
@@ -290,7 +301,7 @@ impl Agents {
         if let Some(soul) = &ask.soul {
             profile.soul = soul.clone();
         }
-        let question = checked_question(&ask.question)?;
+        let question = conversation::checked_question(&ask.question)?;
         let run = RunId::generate();
         let id = match &ask.thread {
             Thread::Of(conversation) => *conversation,
@@ -302,7 +313,7 @@ impl Agents {
 
         let mut has_read = ask.has_read;
         has_read.extend(ask.program.has_read());
-        let (history, previous) = match ask.thread {
+        let (history, cut, previous) = match ask.thread {
             Thread::Of(_) => {
                 let known = store::conversation(db, ask.user, id, MESSAGES).await?;
                 let messages = known.ok_or_else(|| Error::not_found("the conversation"))?.messages;
@@ -312,16 +323,18 @@ impl Agents {
                 // What was said before may be in others' words, too.
                 has_read.extend(runs::read_before(db, id).await?);
                 let asked = messages.iter().rev().find(|message| message.author == Author::User);
-                (conversation::history(&messages), asked.map(|message| message.text.clone()))
+                let cut = compaction::last_cut(db, id).await?;
+                let history = conversation::history(compaction::after(&messages, cut.as_ref()));
+                (history, cut, asked.map(|message| message.text.clone()))
             }
             Thread::New => {
                 let title = conversation::title(&question);
                 store::insert_conversation(db, id, ask.user, &profile.info.id, &title, self.clock.now()).await?;
-                (Vec::new(), None)
+                (Vec::new(), None, None)
             }
             Thread::Apart { ref history } => {
                 let asked = history.iter().rev().find(|message| message.speaker == Speaker::User);
-                (history.clone(), asked.map(|message| message.text.clone()))
+                (history.clone(), None, asked.map(|message| message.text.clone()))
             }
         };
         let conversation = (!matches!(ask.thread, Thread::Apart { .. })).then_some(id);
@@ -329,6 +342,7 @@ impl Agents {
         let asked = Asked {
             query: conversation::search_query(&question, previous.as_deref()),
             history: conversation::within(history, HISTORY_BYTES),
+            cut,
             today: self.clock.now().format("%A, %-d %B %Y").to_string(),
             profile,
             question,
@@ -341,7 +355,7 @@ impl Agents {
         let mut detail = json!({
             "question": asked.question, "conversation": conversation, "search_query": asked.query, "today": asked.today,
             "instructions": asked.instructions, "history": asked.history, "profile": asked.profile,
-            "max_steps": self.shared.limits.steps, "has_read": has_read,
+            "max_steps": self.shared.limits.steps, "has_read": has_read, "cut": asked.cut,
         });
         if !asked.program.is_empty() {
             detail["program"] = json!(asked.program);
@@ -413,22 +427,6 @@ impl Agents {
         self.shared.in_flight.is_closing()
     }
 
-    /// A person's conversations, newest first.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn conversations(&self, db: &TenantDb, user: UserId) -> Result<Vec<ConversationSummary>> {
-        store::conversations(db, user).await
-    }
-
-    /// A person's conversation with its newest messages; `None` when there is none or it is somebody else's.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn conversation(&self, db: &TenantDb, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
-        store::conversation(db, Some(user), id, MESSAGES).await
-    }
-
     async fn begin(&self, db: &TenantDb, run: RunId, asks: Asks, asked: &Asked, has_read: &[String]) -> Result<bool> {
         let json = serde_json::to_string(asked).map_err(Error::internal)?;
         let new = NewRun {
@@ -444,40 +442,14 @@ impl Agents {
         store::begin_run(db, &new, &self.question(run, new.agent, &asked.question)).await
     }
 
-    async fn store_question(
-        &self,
-        db: &TenantDb,
-        conversation: ConversationId,
-        run: RunId,
-        agent: &str,
-        question: &str,
-    ) -> Result<()> {
-        let stored = store::insert_message(db, conversation, &self.question(run, agent, question)).await?;
-        stored.then_some(()).ok_or_else(|| Error::not_found("the conversation"))
-    }
-
     fn recorder(&self, db: &TenantDb, run: RunId, agent: &str) -> Recorder {
-        Recorder { db: db.clone(), clock: self.clock.clone(), run, agent: agent.to_owned(), replay: None }
-    }
-
-    fn question(&self, run: RunId, agent: &str, question: &str) -> StoredMessage {
-        StoredMessage {
-            id: MessageId::generate(),
-            author: Author::User,
-            agent: Some(agent.to_owned()),
-            state: MessageState::Complete,
-            text: question.to_owned(),
-            citations: Vec::new(),
-            tool_calls: Vec::new(),
-            model: None,
-            quoting: false,
-            problem: None,
+        Recorder {
+            db: db.clone(),
+            clock: self.clock.clone(),
             run,
-            duration_ms: 0,
-            prompt_tokens: 0,
-            completion_tokens: 0,
-            cost: None,
-            created_at: self.clock.now(),
+            agent: agent.to_owned(),
+            veil: Veil::default(),
+            replay: None,
         }
     }
 }
@@ -485,16 +457,4 @@ impl Agents {
 fn still_answering() -> Error {
     Error::conflict("an answer is still being written in this conversation, or waits for somebody's leave")
         .remedy("wait for it, decide about it, or stop it; then ask again")
-}
-
-fn checked_question(question: &str) -> Result<String> {
-    let question = question.replace('\0', "").trim().to_owned();
-    if question.is_empty() {
-        return Err(Error::invalid("there is no question"));
-    }
-    if question.chars().count() > QUESTION_CHARACTERS {
-        let message = format!("the question is longer than {QUESTION_CHARACTERS} characters");
-        return Err(Error::new(Kind::TooLarge, message).remedy("put the long part into a document and ask about it"));
-    }
-    Ok(question)
 }

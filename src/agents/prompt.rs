@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use super::{citations::Citation, fence, lexical, quoting, soul::Profile, tool::ToolOutput};
+use super::{citations::Citation, fence, lexical, memory::notes::Reminder, quoting, soul::Profile, tool::ToolOutput};
 use crate::models::{
     chat::{Capabilities, ChatRequest, Message, Speaker, ToolSpec},
     tokens,
@@ -61,6 +61,8 @@ pub(super) struct Material<'a> {
     pub(super) query: &'a str,
     /// The conversation before the question, question and answer in turn.
     pub(super) history: &'a [Message],
+    /// What it is reminded of.
+    pub(super) reminder: Reminder<'a>,
     /// What happened in this run: calls of tools and their results.
     pub(super) turns: &'a [Message],
     /// For models that do not search by themselves, best first.
@@ -120,12 +122,12 @@ pub(super) fn tool_error(tool: &str, message: &str) -> String {
 fn with_tools(material: Material<'_>, room: usize, answer: usize) -> Prepared {
     let knowledge = if material.profile.searches() { include_str!("prompts/tools_knowledge.md").trim() } else { "" };
     let template = include_str!("prompts/tools.md").replace("{knowledge}", knowledge);
-    let system = system(&template, material, room);
+    let (system, instructed) = system(&template, material, room);
     let tools = if material.last { Vec::new() } else { material.tools.to_vec() };
     let tools_cost: usize = tools.iter().map(|tool| tokens::estimate(&serde_json::json!(tool).to_string())).sum();
     let question = Message::new(Speaker::User, material.question);
     let last = material.last.then(|| Message::new(Speaker::System, include_str!("prompts/last_step.md").trim()));
-    let fixed = cost(&system) + cost(&question) + last.as_ref().map_or(0, cost) + tools_cost;
+    let fixed = instructed + cost(&question) + last.as_ref().map_or(0, cost) + tools_cost;
 
     let room = room.saturating_sub(fixed);
     let (turns, results_cut) = cut_results(material.turns, room);
@@ -145,8 +147,8 @@ fn reading(material: Material<'_>, room: usize, answer: usize) -> Prepared {
     let searched = material.profile.searches();
     let template =
         if searched { include_str!("prompts/reading.md") } else { include_str!("prompts/without_documents.md") };
-    let system = system(template, material, room);
-    let left = room.saturating_sub(cost(&system) + tokens::estimate(material.question) + 2 * OVERHEAD);
+    let (system, instructed) = system(template, material, room);
+    let left = room.saturating_sub(instructed + tokens::estimate(material.question) + 2 * OVERHEAD);
     // The passages come before the conversation, but leave it a third.
     let (mut fenced, mut passages, mut used) = (Vec::new(), Vec::new(), 0);
     for citation in material.passages.iter().take(READING_PASSAGES) {
@@ -187,6 +189,10 @@ fn small(material: Material<'_>, room: usize) -> Prepared {
         texts.push(text);
         passages.push(citation.number);
     }
+    if texts.is_empty() {
+        // Beside passages they would be one thing too many for it.
+        texts = material.reminder.in_short(left / 2);
+    }
     let text = if texts.is_empty() { "The documents have nothing on this.".to_owned() } else { texts.join("\n") };
     let user = format!("\"\"\"\n{text}\n\"\"\"\n\n{ask}");
     let messages = vec![Message::new(Speaker::System, system), Message::new(Speaker::User, user)];
@@ -208,8 +214,9 @@ fn request(messages: Vec<Message>, tools: Vec<ToolSpec>, answer: usize, temperat
     }
 }
 
-/// The instructions with the SOUL in them; with its two sentences alone when the SOUL would take more than half the room.
-fn system(template: &str, material: Material<'_>, room: usize) -> Message {
+/// The instructions with the SOUL in them, and what they cost; with its two sentences alone when the SOUL would take more
+/// than half the room. Then what it is reminded of.
+fn system(template: &str, material: Material<'_>, room: usize) -> (Message, usize) {
     let soul = material.profile.soul.text();
     let soul = if tokens::estimate(soul) > room / 2 { &material.profile.brief } else { soul };
     let text = template.trim().replace("{today}", material.today).replace("{steps}", &material.steps.to_string());
@@ -219,7 +226,11 @@ fn system(template: &str, material: Material<'_>, room: usize) -> Message {
         text.push_str("\n\n---\n\n");
         text.push_str(instructions);
     }
-    Message::new(Speaker::System, text)
+    // Whatever of it was forgotten since costs what it cost, so that a replay comes to the same prompt.
+    let (reminded, costs) = material.reminder.within(room);
+    let costs = tokens::estimate(&text) + OVERHEAD + costs;
+    text.push_str(&reminded);
+    (Message::new(Speaker::System, text), costs)
 }
 
 fn cost(message: &Message) -> usize {
@@ -313,6 +324,7 @@ mod tests {
             instructions: None,
             query: question,
             history,
+            reminder: Reminder::default(),
             turns,
             passages,
             tools: &tools,

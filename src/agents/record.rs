@@ -9,6 +9,7 @@
 //! | `tool.called` | the tool | arguments, what came back, passages with their numbers and scores, time |
 //! | `run.resumed` | the agent | why it went on, and how much was known of it |
 //! | `run.tainted` | the agent | what it has read that others wrote |
+//! | `memory.recalled` | | what the run was reminded of: which facts, never their text |
 //! | `run.finished` | the agent | the answer as it was shown, citations, what was dropped from it |
 //! | `run.failed`, `run.stopped` | the agent | why, and what there was until then |
 //!
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::{
     citations::Citation,
+    memory::veil::Veil,
     prompt::{Mode, Prepared},
 };
 use crate::{
@@ -55,6 +57,8 @@ pub(super) struct Recorder {
     pub(super) clock: SharedClock,
     pub(super) run: RunId,
     pub(super) agent: String,
+    /// What stays out of the entries, because it can be forgotten.
+    pub(super) veil: Veil,
     /// Where the entries of a replay go, which leaves no other trace.
     pub(super) replay: Option<Arc<Mutex<Vec<Step>>>>,
 }
@@ -78,6 +82,7 @@ impl Recorder {
         subject: Option<&str>,
         detail: Value,
     ) -> Result<()> {
+        let detail = self.veil.over(detail);
         if let Some(steps) = &self.replay {
             lock(steps).push(Step { action: action.name().to_owned(), subject: subject.map(str::to_owned), detail });
             return Ok(());

@@ -18,6 +18,7 @@ use super::{
     event::{self, EventSender, RunEvent},
     in_flight::Place,
     journal::{Journal, store as runs},
+    memory::compaction::{self, Cut},
     program::Program,
     record::{Recorder, lock},
     run::{self, CutOff, Job, LastEntry},
@@ -49,6 +50,8 @@ pub(super) struct Asked {
     pub(super) instructions: Option<String>,
     pub(super) query: String,
     pub(super) history: Vec<Message>,
+    #[serde(default)]
+    pub(super) cut: Option<Cut>,
     pub(super) today: String,
     pub(super) actor: Actor,
     pub(super) depth: u8,
@@ -68,7 +71,7 @@ pub(super) struct Standing {
 
 impl Agents {
     pub(super) fn job(&self, recorder: Recorder, asked: Asked, standing: Standing) -> Job {
-        let Asked { profile, question, instructions, query, history, today, actor, depth, program } = asked;
+        let Asked { profile, question, instructions, query, history, cut, today, actor, depth, program } = asked;
         let Standing { conversation, user, asks, journal, has_read, started } = standing;
         Job {
             recorder,
@@ -78,6 +81,7 @@ impl Agents {
             instructions,
             query,
             history,
+            cut,
             today,
             started,
             actor,
@@ -100,6 +104,9 @@ impl Agents {
             let tenant = db.tenant().clone();
             let driving = run::drive(&agents.shared, &job, sender, place);
             let waits = egress::on_behalf_of(&tenant, Some(run), driving).await;
+            if !waits {
+                egress::on_behalf_of(&tenant, Some(run), agents.condense(&job)).await;
+            }
             if waits {
                 lock(&agents.waiting).insert(tenant);
                 // Somebody may have decided before the run was put down.
@@ -167,7 +174,8 @@ impl Agents {
     ) -> Result<()> {
         let started = Instant::now();
         let runs::Claimed { conversation, user, asked, has_read } = claimed;
-        let asked: Asked = serde_json::from_str(&asked).map_err(Error::internal)?;
+        let mut asked: Asked = serde_json::from_str(&asked).map_err(Error::internal)?;
+        asked.cut = compaction::read_again(db, asked.cut).await?;
         let (sender, told) = event::channel();
         let place = self.shared.in_flight.enter(db.tenant().clone(), Some(user), conversation, run, told)?;
         let entries = audit::of_run(db, run).await?;

@@ -16,13 +16,15 @@ use super::{
     event::{Answer, EventSender, RunEvent},
     in_flight::{InFlight, Place},
     journal::{Journal, store as runs},
+    limits::Limits,
     markdown,
+    memory::{compaction::Cut, notes::Recollection},
     program::{Program, ProgramCall},
     quoting,
     record::{Recorder, elapsed_ms, lock},
     registry::Tools,
     soul::Profile,
-    steps::{Asks, Bench, Ending, Given, Limits, Progress},
+    steps::{Asks, Bench, Ending, Given, Progress},
     store,
     tool::{Retriever, ToolContext},
 };
@@ -50,6 +52,8 @@ pub(super) struct Shared {
     pub(super) tools: Tools,
     /// What has a say in the calls of models; nobody in a replay.
     pub(super) budgets: Option<Budgets>,
+    /// Where runs are reminded from; nowhere where nothing is remembered.
+    pub(super) memory: Option<Recollection>,
     pub(super) in_flight: InFlight,
     /// What a run may not exceed.
     pub(super) limits: Limits,
@@ -68,6 +72,8 @@ pub(super) struct Job {
     pub(super) instructions: Option<String>,
     pub(super) query: String,
     pub(super) history: Vec<Message>,
+    /// What stands for the messages before the history.
+    pub(super) cut: Option<Cut>,
     /// The day, as the model is told.
     pub(super) today: String,
     pub(super) started: Instant,
@@ -138,6 +144,7 @@ async fn work(
     let context = ToolContext {
         db: job.recorder.db.clone(),
         run: job.recorder.run,
+        conversation: job.conversation,
         agent: job.recorder.agent.clone(),
         user: job.user,
         actor: job.actor.clone(),
@@ -165,6 +172,8 @@ async fn work(
         instructions: job.instructions.as_deref(),
         query: &job.query,
         history: &job.history,
+        cut: job.cut.as_ref(),
+        recollection: shared.memory.as_ref(),
         today: &job.today,
         program: &job.program,
         journal: &job.journal,

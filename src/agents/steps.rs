@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::{FutureExt, StreamExt};
@@ -16,6 +16,11 @@ use super::{
     citations::{Citation, Sources},
     event::{EventSender, RunEvent, ToolCallSummary},
     journal::{Journal, Record, Replied},
+    limits::Limits,
+    memory::{
+        compaction::Cut,
+        notes::{Note, Recollection, Reminder},
+    },
     program::{Program, ProgramCall},
     prompt::{self, Material, Mode},
     record::{self, CallEnd, ModelCall, Recorder, elapsed_ms, lock},
@@ -35,25 +40,6 @@ use crate::{
         ids::{ConversationId, UserId},
     },
 };
-
-/// What a run may not exceed.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The most rounds. In the last one the model has no tools and must answer.
-    pub steps: usize,
-    /// How long it may take, a cold model's load included; waiting for a person does not count.
-    pub patience: Duration,
-    /// The most tokens, of prompts and answers together. When most of them are used the model must answer.
-    pub tokens: u32,
-    /// For how many hours leave can be given once it was asked.
-    pub approval_hours: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { steps: 6, patience: Duration::from_mins(15), tokens: 400_000, approval_hours: 72 }
-    }
-}
 
 /// Who can be asked for leave, and where.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +64,10 @@ pub(super) struct Bench<'a> {
     /// What is searched for when the search is made for the model.
     pub(super) query: &'a str,
     pub(super) history: &'a [Message],
+    /// What stands for the messages before the history.
+    pub(super) cut: Option<&'a Cut>,
+    /// Where it is reminded from.
+    pub(super) recollection: Option<&'a Recollection>,
     pub(super) today: &'a str,
     /// What the asking program brought along.
     pub(super) program: &'a Program,
@@ -98,6 +88,8 @@ pub(super) struct Progress {
     pub(super) sources: Mutex<Sources>,
     /// What was found for the question itself, best first.
     pub(super) retrieved: OnceCell<Vec<Citation>>,
+    /// What the run is reminded of.
+    pub(super) notes: OnceCell<Vec<Note>>,
     /// What the model has written in this step.
     pub(super) text: String,
     /// What it wrote in earlier steps, beside its calls.
@@ -216,7 +208,8 @@ impl Bench<'_> {
     /// What a model can do in this run: where there are no tools, it is of no use that it could call them. What was
     /// recorded is so already.
     fn usable(&self, capabilities: Capabilities) -> Capabilities {
-        let tools = capabilities.tools && (self.recorder.is_replay() || self.tools.all().next().is_some());
+        let tools = capabilities.tools
+            && (self.recorder.is_replay() || self.tools.all().next().is_some() || !self.program.tools.is_empty());
         Capabilities { tools, ..capabilities }
     }
 
@@ -260,6 +253,7 @@ impl Bench<'_> {
             progress.earlier.push_str(&said);
             progress.earlier.push_str("\n\n");
         }
+        Box::pin(self.remind(&progress.notes)).await?;
         if let Some(replied) = self.journal.reply(step) {
             return self.recall(replied, progress).await;
         }
@@ -271,7 +265,8 @@ impl Bench<'_> {
         let specs = self.program.offer(self.tools.specs());
         let problem = Mutex::new(None);
         let given = Mutex::new(Vec::new());
-        let Progress { sources, retrieved, turns, .. } = &*progress;
+        let Progress { sources, retrieved, turns, notes, .. } = &*progress;
+        let reminder = Reminder { notes: notes.get().map_or(&[][..], Vec::as_slice), cut: self.cut };
         let answering = self.router.chat_prepared(
             |capabilities| {
                 let (call, problem, given, specs) = (&call, &problem, &given, &specs);
@@ -286,7 +281,10 @@ impl Bench<'_> {
                             })
                         }
                     };
-                    let mut prepared = prompt::prepare(self.material(turns, passages, specs, last), capabilities);
+                    let mut prepared = prompt::prepare(
+                        Material { reminder, ..self.material(turns, passages, specs, last) },
+                        capabilities,
+                    );
                     self.program.shape(&mut prepared.request);
                     let request = prepared.request.clone();
                     lock(given).clone_from(&prepared.passages);
@@ -322,6 +320,7 @@ impl Bench<'_> {
         if mode != Mode::Tools {
             self.retrieved(&progress.sources, &progress.retrieved).await?;
         }
+        self.recorder.veil.hide_calls(&replied.calls);
         progress.model = Some(replied.model.clone());
         progress.prompt_tokens += replied.prompt_tokens;
         progress.completion_tokens += replied.completion_tokens;
@@ -349,6 +348,7 @@ impl Bench<'_> {
             instructions: self.instructions,
             query: self.query,
             history: self.history,
+            reminder: Reminder::default(),
             turns,
             passages,
             tools,
@@ -398,6 +398,7 @@ impl Bench<'_> {
             }
         }
         drop(stream);
+        self.recorder.veil.hide_calls(&calls);
         let ended = ended.unwrap_or_else(|| Err(ModelError::Server { message: "the answer broke off".to_owned() }));
         let finish = ended.as_ref().ok();
         progress.cut = finish.is_some_and(|finish| finish.reason == FinishReason::Length);

@@ -73,6 +73,22 @@ pub(super) async fn conversation(
     }))
 }
 
+/// Deletes a person's conversation with whatever hangs on it. Says how many messages it had.
+pub(super) async fn delete_conversation(db: &TenantDb, user: UserId, id: ConversationId) -> Result<i64> {
+    let mut transaction = db.pool().begin().await?;
+    let messages: i64 = sqlx::query_scalar("SELECT count(*) FROM messages WHERE conversation = $1")
+        .bind(id.0)
+        .fetch_one(&mut *transaction)
+        .await?;
+    sqlx::query("DELETE FROM conversations WHERE id = $1 AND user_id = $2")
+        .bind(id.0)
+        .bind(user.0)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(messages)
+}
+
 /// Begins a conversation.
 pub(super) async fn insert_conversation(
     db: &TenantDb,

@@ -12,7 +12,7 @@ use crate::{
     models::chat::ToolSpec,
     support::{
         Result,
-        ids::{DocumentId, PassageId, RunId, UserId},
+        ids::{ConversationId, DocumentId, PassageId, RunId, UserId},
     },
 };
 
@@ -25,6 +25,8 @@ pub struct ToolContext {
     pub run: RunId,
     /// The agent that calls it.
     pub agent: String,
+    /// The conversation that it belongs to; none for a run apart.
+    pub conversation: Option<ConversationId>,
     /// The person in whose conversation it is called; `None` at the command line and where nobody asked.
     pub user: Option<UserId>,
     /// Who asked for the run, for the audit log.

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 
 use crate::{
     accounts::Departures,
-    agents::Agents,
+    agents::{Agents, memory::Memory},
+    audit::Actor,
     boardroom::Boardroom,
     db::Databases,
     support::ids::{TenantId, UserId},
@@ -28,20 +29,28 @@ impl Resident for Boardroom {
     }
 }
 
-/// The runs of people, as accounts know them.
-pub struct RunsOfPeople {
-    /// Whose runs they are.
+/// What agents have of people, as accounts know them.
+pub struct ThingsOfPeople {
+    /// Their runs.
     pub agents: Agents,
-    /// Where they are kept.
+    /// What is remembered of them.
+    pub memory: Memory,
+    /// Where all that is kept.
     pub databases: Databases,
 }
 
 #[async_trait]
-impl Departures for RunsOfPeople {
-    /// Runs end with what they have; those that wait for leave end, too.
-    async fn departed(&self, tenant: &TenantId, user: UserId) {
+impl Departures for ThingsOfPeople {
+    /// Runs end with what they have; those that wait for leave end, too. What is remembered of somebody who does not come back
+    /// is forgotten.
+    async fn departed(&self, tenant: &TenantId, user: UserId, for_good: bool) {
         match self.databases.tenant(tenant).await {
-            Ok(db) => self.agents.stop_all_of_person(&db, user).await,
+            Ok(db) => {
+                self.agents.stop_all_of_person(&db, user).await;
+                if for_good && let Err(error) = self.memory.forget_person(&db, user, Actor::System).await {
+                    tracing::error!(%tenant, %user, %error, "what is remembered of somebody could not be forgotten");
+                }
+            }
             Err(error) => tracing::warn!(%tenant, %error, "the runs of somebody could not be stopped"),
         }
     }

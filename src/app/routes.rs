@@ -17,6 +17,7 @@ use crate::{
     agents::{
         approvals::http::{self as approvals, ApprovalsState},
         http::{self as agents, ChatState},
+        memory::http::{self as memory, MemoryState},
         policy::http as policy,
         staff::http::{self as staff, StaffState},
     },
@@ -148,6 +149,8 @@ fn table(state: WebState) -> Table<WebState> {
         .get("/chat/{conversation}", Needs(ChatRead), agents::show_conversation)
         .post("/api/chat", Needs(ChatWrite), agents::ask)
         .get("/api/chat/conversations", Needs(ChatRead), agents::list_conversations)
+        .post("/chat/{conversation}/delete", Needs(ChatWrite), agents::delete_conversation_by_form)
+        .delete("/api/chat/conversations/{conversation}", Needs(ChatWrite), agents::delete_conversation)
         .post("/api/chat/runs/{run}/cancel", Needs(ChatWrite), agents::cancel_run)
         // Boardroom
         .get("/boardroom", Needs(ChatRead), boardroom::show_boardroom)
@@ -181,6 +184,17 @@ fn table(state: WebState) -> Table<WebState> {
         .get("/api/agents/{agent}/versions", Needs(ChatRead), staff::list_agent_versions)
         .post("/api/agents/{agent}/restore", Needs(AgentsManage), staff::restore_agent)
         .post("/api/agents/{agent}/state", Needs(AgentsManage), staff::set_agent_state)
+        // What agents remember
+        .get("/memory", Needs(ChatRead), memory::show_memory)
+        .post("/memory", Needs(ChatRead), memory::add_memory_by_form)
+        .post("/memory/forget-everything", Needs(ChatRead), memory::forget_everything_by_form)
+        .post("/memory/{memory}", Needs(ChatRead), memory::change_memory_by_form)
+        .get("/api/memory", Needs(ChatRead), memory::list_memories)
+        .post("/api/memory", Needs(ChatWrite), memory::add_memory)
+        .delete("/api/memory", Needs(ChatWrite), memory::forget_everything)
+        .post("/api/memory/{memory}", Needs(ChatWrite), memory::change_memory)
+        .delete("/api/memory/{memory}", Needs(ChatWrite), memory::forget_memory)
+        .post("/api/memory/{memory}/confirm", Needs(ChatWrite), memory::confirm_memory)
         // What agents may do
         .get("/approvals", Needs(ChatWrite), approvals::show_approvals)
         .post("/approvals/{approval}", Needs(ChatWrite), approvals::decide_by_form)
@@ -303,6 +317,13 @@ impl FromRef<WebState> for DeveloperState {
 impl FromRef<WebState> for StaffState {
     fn from_ref(state: &WebState) -> Self {
         Self { agents: state.app.agents.clone(), clock: state.app.clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for MemoryState {
+    fn from_ref(state: &WebState) -> Self {
+        let App { memory, agents, clock, .. } = &state.app;
+        Self { memory: memory.clone(), agents: agents.clone(), clock: clock.clone() }
     }
 }
 

@@ -5,11 +5,15 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
-use super::{egress_journal::EgressJournal, residents::RunsOfPeople};
+use super::{egress_journal::EgressJournal, residents::ThingsOfPeople};
 use crate::{
     accounts::{Accounts, Doors, oidc::Providers},
     agents::{
         Agents, Limits,
+        memory::{
+            Memory,
+            tools::{ForgetTool, RecallTool, RememberTool},
+        },
         tool::Tool,
         tools::{Calculator, ClockTool, Delegate, Fetch, sandbox::Sandbox},
     },
@@ -59,6 +63,8 @@ pub struct App {
     pub knowledge: Knowledge,
     /// Agents.
     pub agents: Agents,
+    /// What agents remember.
+    pub memory: Memory,
     /// Meetings of agents.
     pub boardroom: Boardroom,
     /// Chat models, in the order in which they are asked.
@@ -130,6 +136,7 @@ impl App {
         );
         let sandbox = Sandbox::new(program);
         let delegate = Arc::new(Delegate::default());
+        let memory = Memory::new(embedding.clone(), clock.clone());
         let tools: Vec<Arc<dyn Tool>> = vec![
             Arc::new(SearchTool::new(knowledge.clone())),
             Arc::new(ReadTool::new(knowledge.clone())),
@@ -137,11 +144,15 @@ impl App {
             Arc::new(Calculator::new(sandbox.clone())),
             Arc::new(Fetch::new(egress.clone(), sandbox)),
             delegate.clone(),
+            Arc::new(RememberTool::new(memory.clone())),
+            Arc::new(RecallTool::new(memory.clone())),
+            Arc::new(ForgetTool::new(memory.clone())),
         ];
         let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
         let agents = Agents::new(router.clone(), retriever, tools, Vec::new(), clock.clone())
             .with_limits(limits(&config.agents)?)
-            .with_budgets(budgets.clone());
+            .with_budgets(budgets.clone())
+            .with_memory(memory.clone());
         delegate.introduce(&agents);
         let boardroom = Boardroom::new(agents.clone(), jobs.queue::<HoldMeeting>(), clock.clone());
         let runs = Runs::new(databases.clone(), accounts.clone(), agents.clone(), clock.clone());
@@ -152,7 +163,11 @@ impl App {
         // The boardroom first: it must know that its meetings wait before its members' runs are stopped.
         tenants.introduce(Arc::new(boardroom.clone()));
         tenants.introduce(Arc::new(agents.clone()));
-        accounts.introduce(Arc::new(RunsOfPeople { agents: agents.clone(), databases: databases.clone() }));
+        accounts.introduce(Arc::new(ThingsOfPeople {
+            agents: agents.clone(),
+            memory: memory.clone(),
+            databases: databases.clone(),
+        }));
         Ok(Self {
             config: Arc::new(config),
             clock,
@@ -162,6 +177,7 @@ impl App {
             secrets,
             knowledge,
             agents,
+            memory,
             boardroom,
             router,
             catalogue,

@@ -129,6 +129,15 @@ catalogue! {
     AgentRestored "agent.restored" of "the agent": "an earlier version of an agent holds again; which one";
     AgentImported "agent.imported" of "the agent": "an agent was taken over from another workspace";
 
+    // ── Memory (agents): never with the text itself, which can be forgotten, as an entry cannot ──
+    MemoryAdded "memory.added" of "the memory": "something was written down; about whom, by whom, from where, how long it is, never the text";
+    MemoryChanged "memory.changed" of "the memory": "something says something else now; about whom, by whom, from where, never the text";
+    MemoryConfirmed "memory.confirmed" of "the memory": "a person stands by what an agent wrote down; it is told from now on";
+    MemoryForgotten "memory.forgotten" of "the memory": "it was removed with its vector, and summaries that may tell it were dropped";
+    MemoryRecalled "memory.recalled" of "nothing": "the run was reminded of what is remembered; of which, and how long it is, never the text";
+    ConversationCompacted "conversation.compacted" of "the conversation": "older messages were condensed for models, or could not be; how many, by which model, what was remembered of them";
+    ConversationDeleted "conversation.deleted" of "the conversation": "its person removed it, with everything that was remembered from it; how much that was";
+
     // ── What agents may do (agents) ──
     ApprovalRequested "approval.requested" of "the tool": "an agent asked leave for a call; exactly what it would send, why it asks, what the run has read";
     ApprovalDecided "approval.decided" of "the tool": "somebody allowed or denied it; what for, and the reason given";

@@ -110,6 +110,8 @@ pub enum Section {
     Knowledge,
     /// Who the agents are.
     Agents,
+    /// What agents remember.
+    Memory,
     /// What agents have asked leave for.
     Approvals,
     /// What models were used for, and what that cost.
@@ -130,12 +132,13 @@ pub enum Section {
 
 impl Section {
     /// The sections of the rail, in its order.
-    pub const RAIL: [Self; 11] = [
+    pub const RAIL: [Self; 12] = [
         Self::Chat,
         Self::Boardroom,
         Self::Knowledge,
         Self::Approvals,
         Self::Agents,
+        Self::Memory,
         Self::Usage,
         Self::Audit,
         Self::Members,
@@ -151,6 +154,7 @@ impl Section {
             Self::Boardroom => "/boardroom",
             Self::Knowledge => "/knowledge",
             Self::Agents => "/agents",
+            Self::Memory => "/memory",
             Self::Approvals => "/approvals",
             Self::Usage => "/usage",
             Self::Audit => "/audit",
@@ -169,6 +173,7 @@ impl Section {
             Self::Boardroom => "Boardroom",
             Self::Knowledge => "Knowledge",
             Self::Agents => "Agents",
+            Self::Memory => "Memory",
             Self::Approvals => "Approvals",
             Self::Usage => "Usage",
             Self::Audit => "Audit",
@@ -187,6 +192,7 @@ impl Section {
             Self::Boardroom => "presentation",
             Self::Knowledge => "library-big",
             Self::Agents => "bot",
+            Self::Memory => "bookmark",
             Self::Approvals => "shield-check",
             Self::Usage => "chart-column",
             Self::Audit => "scroll-text",

@@ -132,6 +132,8 @@ uuid_ids! {
     MessageId: "the message";
     /// One run of an agent: from a question to its answer, with everything in between.
     RunId: "the run";
+    /// Something that is remembered.
+    MemoryId: "the memory";
     /// Something that an agent has asked leave for.
     ApprovalId: "the approval";
     /// A process of the appliance, of which several may share a database.

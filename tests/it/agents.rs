@@ -7,6 +7,7 @@ mod crash;
 mod delegation;
 mod failures;
 mod leave;
+mod memory;
 mod post;
 mod staff;
 mod untrusted;

@@ -18,6 +18,7 @@ use crate::{appliance::AEGIS, harness::TestDb};
 /// A call that nobody but the operator asked for.
 pub fn context(db: TenantDb) -> ToolContext {
     ToolContext {
+        conversation: None,
         db,
         run: RunId::generate(),
         agent: "sage".to_owned(),

@@ -72,7 +72,7 @@ impl SignedIn {
     /// Whether the rail leads there: the same permission as its page's route.
     fn sees(&self, section: Section) -> bool {
         match section {
-            Section::Chat | Section::Agents | Section::Boardroom => self.may(Permission::ChatRead),
+            Section::Chat | Section::Agents | Section::Boardroom | Section::Memory => self.may(Permission::ChatRead),
             Section::Members => self.may(Permission::MembersRead),
             Section::Approvals => self.may(Permission::ChatWrite),
             Section::Knowledge => self.may(Permission::KnowledgeRead),

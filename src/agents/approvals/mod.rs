@@ -236,6 +236,7 @@ impl Agents {
         let context = ToolContext {
             db: db.clone(),
             run: approval.run,
+            conversation: Some(approval.conversation),
             agent: approval.agent.clone(),
             user: Some(approval.asked_by),
             actor: Actor::User { id: approval.asked_by },

@@ -18,7 +18,7 @@ use crate::{
 /// The API's description.
 #[derive(OpenApi)]
 #[openapi(
-    paths(ask, cancel_run, watch_run, list_conversations),
+    paths(ask, cancel_run, watch_run, list_conversations, delete_conversation),
     components(schemas(RunEvent)),
     tags((name = "chat", description = "Questions to agents, and their answers"))
 )]
@@ -115,4 +115,23 @@ pub async fn watch_run(
 pub async fn list_conversations(State(state): State<ChatState>, tenant: InTenant) -> Result<Json<Conversations>> {
     let conversations = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
     Ok(Json(Conversations { conversations }))
+}
+
+/// Delete a conversation
+///
+/// With its messages and whatever was remembered from it. The audit log keeps what it has of its runs.
+#[utoipa::path(
+    delete,
+    path = "/api/chat/conversations/{conversation}",
+    tag = "chat",
+    params(("conversation" = ConversationId, Path)),
+    responses((status = 204, description = "It is deleted"))
+)]
+pub async fn delete_conversation(
+    State(state): State<ChatState>,
+    tenant: InTenant,
+    extract::Path(id): extract::Path<ConversationId>,
+) -> Result<StatusCode> {
+    state.agents.delete_conversation(&tenant.db, tenant.signed_in.user.id, id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

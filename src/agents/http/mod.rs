@@ -14,7 +14,7 @@ use axum::{
 use futures::StreamExt;
 use serde::Deserialize;
 
-pub use api::{ChatApi, ask, cancel_run, list_conversations, watch_run};
+pub use api::{ChatApi, ask, cancel_run, delete_conversation, list_conversations, watch_run};
 use view::{Colleague, Example, Listed, Turn};
 
 use super::{Agents, Ask, Conversation, Thread, approvals};
@@ -134,6 +134,9 @@ pub async fn show_conversation(
     let staff = state.agents.staff().members(&tenant.db).await?;
     let known: Vec<_> = staff.iter().map(|member| member.profile.info.clone()).collect();
     let mut turns = view::turns(&conversation, &known, now);
+    for compaction in state.agents.compactions(&tenant.db, id).await? {
+        view::cut(&mut turns, &conversation, compaction);
+    }
     let answered = conversation.messages.iter().rev().find_map(|message| message.agent.as_deref());
     let enabled: Vec<_> = staff.into_iter().filter(|member| member.enabled).map(|member| member.profile.info).collect();
     let (agents, agent) = view::picker(&enabled, answered.unwrap_or(&conversation.agent));
@@ -164,6 +167,7 @@ pub async fn show_conversation(
 
 /// A question as a form sends it.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the form's own names")]
 pub struct Question {
     question: String,
     agent: Option<String>,
@@ -181,6 +185,16 @@ pub async fn ask_by_form(
     let drained = tokio::spawn(run.events.for_each(|_| std::future::ready(())));
     let _ = tokio::time::timeout(FORM_PATIENCE, drained).await;
     Ok(Redirect::to(&format!("/chat/{conversation}")).into_response())
+}
+
+/// `POST /chat/{conversation}/delete`
+pub async fn delete_conversation_by_form(
+    State(state): State<ChatState>,
+    tenant: InTenant,
+    Path(id): Path<ConversationId>,
+) -> Result<Response> {
+    state.agents.delete_conversation(&tenant.db, tenant.signed_in.user.id, id).await?;
+    Ok(Redirect::to("/chat").into_response())
 }
 
 async fn find(state: &ChatState, tenant: &InTenant, id: ConversationId) -> Result<Conversation> {

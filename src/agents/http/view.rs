@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     agents::{
         Author, Citation, Conversation, ConversationSummary, MessageState, StoredMessage, ToolCallSummary,
-        approvals::http::view::Card, soul::AgentInfo,
+        approvals::http::view::Card, memory::Compaction, soul::AgentInfo,
     },
     http::format,
     support::{ids::ConversationId, text::without_headings},
@@ -88,6 +88,16 @@ pub(super) struct Turn {
     pub(super) answer: Option<AnswerView>,
     /// What it waits for.
     pub(super) cards: Vec<Card>,
+    /// What stands for everything up to here, for models.
+    pub(super) cut: Option<CutView>,
+}
+
+/// Where a conversation was condensed.
+pub(super) struct CutView {
+    /// How much of it, in words.
+    pub(super) line: String,
+    /// What stands for it; nothing once something in it was forgotten.
+    pub(super) summary: Option<String>,
 }
 
 /// An answer as the page shows it.
@@ -143,7 +153,7 @@ pub(super) fn turns(conversation: &Conversation, staff: &[AgentInfo], now: DateT
         match (message.author, turns.last_mut()) {
             (Author::User, _) => {
                 let (id, agent, question) = (message.run.to_string(), by(message), message.text.clone());
-                turns.push(Turn { id, question, agent, answer: None, cards: Vec::new() });
+                turns.push(Turn { id, question, agent, answer: None, cards: Vec::new(), cut: None });
             }
             (Author::Agent, Some(turn)) if turn.answer.is_none() => {
                 turn.agent = by(message);
@@ -156,10 +166,21 @@ pub(super) fn turns(conversation: &Conversation, staff: &[AgentInfo], now: DateT
                 agent: by(message),
                 answer: Some(answer(message, now)),
                 cards: Vec::new(),
+                cut: None,
             }),
         }
     }
     turns
+}
+
+/// Shows where the conversation was condensed, below the last turn that the summary stands for.
+pub(super) fn cut(turns: &mut [Turn], conversation: &Conversation, compaction: Compaction) {
+    let last = conversation.messages.iter().find(|message| message.id == compaction.until);
+    let run = last.map(|message| message.run.to_string());
+    if let Some(turn) = turns.iter_mut().find(|turn| Some(&turn.id) == run.as_ref()) {
+        let messages = format::count(compaction.messages.into(), "message");
+        turn.cut = Some(CutView { line: format!("condensed up to here · {messages}"), summary: compaction.summary });
+    }
 }
 
 /// Questions that the documents with these titles invite.
@@ -226,6 +247,9 @@ fn deed(tool: &str) -> String {
         "time.now" => "looked at the calendar".to_owned(),
         "calculator.evaluate" => "calculated".to_owned(),
         "http.fetch" => "read a web page".to_owned(),
+        "memory.remember" => "made a note".to_owned(),
+        "memory.recall" => "looked into the notes".to_owned(),
+        "memory.forget" => "forgot a note".to_owned(),
         "delegate.ask" => "asked a colleague".to_owned(),
         other => other.replace(['.', '_'], " "),
     }

@@ -15,7 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::tool::{Source, ToolOutput};
+use super::{
+    memory::notes::Note,
+    tool::{Source, ToolOutput},
+};
 use crate::{
     audit::{Action, Entry},
     db::TenantDb,
@@ -32,6 +35,8 @@ use crate::{
 pub(super) enum Record {
     /// A search was made for the model.
     Searched { sources: Vec<Source>, duration_ms: u64 },
+    /// The run was reminded of what is remembered.
+    Remembered { notes: Vec<Note> },
     /// A model has answered a step to its end.
     Replied(Replied),
     /// A call with effects is about to be made.
@@ -82,6 +87,7 @@ pub(super) struct Journal {
     place: Option<(TenantDb, RunId)>,
     next: AtomicI64,
     searched: Option<(Vec<Source>, u64)>,
+    remembered: Option<Vec<Note>>,
     replies: HashMap<usize, Replied>,
     began: HashSet<String>,
     ended: HashMap<String, Outcome>,
@@ -104,6 +110,7 @@ impl Journal {
             place,
             next: AtomicI64::new(1),
             searched: None,
+            remembered: None,
             replies: HashMap::new(),
             began: HashSet::new(),
             ended: HashMap::new(),
@@ -119,6 +126,7 @@ impl Journal {
         for record in records {
             match record {
                 Record::Searched { sources, duration_ms } => journal.searched = Some((sources, duration_ms)),
+                Record::Remembered { notes } => journal.remembered = Some(notes),
                 Record::Replied(replied) => drop(journal.replies.insert(replied.step, replied)),
                 Record::Began { call } => drop(journal.began.insert(call)),
                 Record::Ended { call, outcome } => drop(journal.ended.insert(call, outcome)),
@@ -136,6 +144,11 @@ impl Journal {
     /// What was found for the question itself.
     pub(super) fn searched(&self) -> Option<(Vec<Source>, u64)> {
         self.searched.clone()
+    }
+
+    /// What the run was reminded of.
+    pub(super) fn remembered(&self) -> Option<Vec<Note>> {
+        self.remembered.clone()
     }
 
     /// What came of a call.
@@ -175,7 +188,9 @@ impl Journal {
 /// What an entry of the audit log is about, within its run.
 fn mark(entry: &Entry) -> Option<(String, String)> {
     let which = match entry.action.as_str() {
-        action if action == Action::KnowledgeSearched.name() => String::new(),
+        action if [Action::KnowledgeSearched, Action::MemoryRecalled].iter().any(|a| a.name() == action) => {
+            String::new()
+        }
         action if action == Action::ModelCalled.name() && entry.detail["outcome"] != "interrupted" => {
             entry.detail["step"].to_string()
         }

@@ -261,6 +261,7 @@ pub(super) async fn records(db: &TenantDb, run: RunId) -> Result<(Vec<Record>, i
 pub(super) async fn write(db: &TenantDb, run: RunId, seq: i64, record: &Record) -> Result<bool> {
     let kind = match record {
         Record::Searched { .. } => "searched",
+        Record::Remembered { .. } => "remembered",
         Record::Replied(_) => "replied",
         Record::Began { .. } => "began",
         Record::Ended { .. } => "ended",

@@ -130,6 +130,7 @@ impl Agents {
             let context = ToolContext {
                 db: db.clone(),
                 run: RunId::generate(),
+                conversation: None,
                 agent: id,
                 user: Some(user),
                 actor: Actor::User { id: user },

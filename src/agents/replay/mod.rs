@@ -17,12 +17,16 @@ use self::model::RecordedModel;
 pub use self::recording::Recording;
 pub use super::record::Step;
 use super::{
-    Agents, event,
+    Agents, Limits, event,
     in_flight::InFlight,
     journal::Journal,
+    memory::{
+        compaction,
+        notes::Recollection,
+        veil::{self, Veil},
+    },
     record::{Recorder, lock},
     run::{self, Job, Shared},
-    steps::Limits,
     tool::{Retriever, Source, ToolContext},
 };
 use crate::{
@@ -60,6 +64,9 @@ impl Agents {
     /// # Errors
     /// `NotFound` when the agent, or the version of it that was asked, is not there.
     pub async fn replay(&self, db: &TenantDb, recording: &Recording, answers: Answers) -> Result<Replayed> {
+        let known = Box::pin(veil::known(db, recording)).await?;
+        let recording = &recording.unveiled(&known);
+        let cut = Box::pin(compaction::read_again(db, recording.cut.clone())).await?;
         let profile = match &recording.profile {
             Some(profile) => profile.clone(),
             None => self.profile(db, &recording.agent).await?,
@@ -74,6 +81,7 @@ impl Agents {
             retriever: Arc::new(RecordedSearch(recording.searched.clone())),
             tools: self.shared.tools.recorded(recording.results.clone()),
             budgets: None,
+            memory: Some(Recollection::Recorded(recording.notes(&known))),
             in_flight: InFlight::new(),
             limits: Limits { steps: recording.max_steps.unwrap_or(self.shared.limits.steps), ..self.shared.limits },
             node: self.shared.node,
@@ -86,13 +94,21 @@ impl Agents {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let agent = profile.info.id.clone();
         let job = Job {
-            recorder: Recorder { db: db.clone(), clock, run, agent, replay: Some(steps.clone()) },
+            recorder: Recorder {
+                db: db.clone(),
+                clock,
+                run,
+                agent,
+                veil: Veil::default(),
+                replay: Some(steps.clone()),
+            },
             conversation: None,
             profile,
             question: recording.question.clone(),
             instructions: recording.instructions.clone(),
             query: recording.query.clone(),
             history: recording.history.clone(),
+            cut,
             today: recording.today.clone(),
             started: Instant::now(),
             actor: Actor::System,
@@ -105,7 +121,7 @@ impl Agents {
             has_read: Vec::new(),
             over: None,
         };
-        run::drive(&shared, &job, sender, place).await;
+        Box::pin(run::drive(&shared, &job, sender, place)).await;
         drop(reader);
         let steps = std::mem::take(&mut *lock(&steps));
         Ok(Replayed { steps, asked: model.asked() })

@@ -9,6 +9,11 @@ use serde_json::Value;
 use super::{
     super::{
         journal::Outcome,
+        memory::{
+            compaction::Cut,
+            notes::Note,
+            veil::{self, Known},
+        },
         program::Program,
         soul::Profile,
         tool::{Source, ToolOutput},
@@ -20,13 +25,14 @@ use crate::{
     models::chat::{Capabilities, Finish, Message, ToolCall},
     support::{
         Error, Result,
-        ids::{DocumentId, PassageId},
+        ids::{DocumentId, MemoryId, PassageId, RunId},
     },
 };
 
 /// What a replay goes through again. What others write into a run's log on the way, such as its requests over the
 /// network, is not done again.
-const GONE_THROUGH: [Action; 7] = [
+const GONE_THROUGH: [Action; 8] = [
+    Action::MemoryRecalled,
     Action::KnowledgeSearched,
     Action::ModelCalled,
     Action::ModelFailed,
@@ -42,8 +48,12 @@ const INTERRUPTED: &str = "interrupted";
 /// A run as it was recorded.
 #[derive(Debug, Clone)]
 pub struct Recording {
+    /// The run.
+    pub run: Option<RunId>,
     /// When it began.
     pub at: DateTime<Utc>,
+    /// When its last entry was written.
+    pub until: DateTime<Utc>,
     /// Which agent was asked.
     pub agent: String,
     /// The agent as it was then; older logs do not have it.
@@ -62,6 +72,9 @@ pub struct Recording {
     pub today: String,
     /// The conversation before the question.
     pub history: Vec<Message>,
+    pub(super) cut: Option<Cut>,
+    /// What it was reminded of, as the log tells it.
+    reminded: Vec<Value>,
     /// The entries that a replay is compared with: all but the first. Of a run that was cut off, those before.
     pub steps: Vec<Step>,
     /// Whether the run was cut off, so that a replay goes on where the recording ends.
@@ -102,6 +115,8 @@ struct Started {
     search_query: String,
     today: String,
     history: Vec<Message>,
+    #[serde(default)]
+    cut: Option<Cut>,
 }
 
 #[derive(Deserialize)]
@@ -145,7 +160,9 @@ impl Recording {
         let first = started.ok_or_else(|| Error::not_found("the run"))?;
         let said: Started = detail(first)?;
         let mut recording = Self {
+            run: first.run,
             at: first.at,
+            until: entries.last().map_or(first.at, |last| last.at),
             agent: first.subject.clone().unwrap_or_default(),
             profile: said.profile,
             max_steps: said.max_steps,
@@ -155,6 +172,8 @@ impl Recording {
             query: said.search_query,
             today: said.today,
             history: said.history,
+            cut: said.cut,
+            reminded: Vec::new(),
             steps: Vec::new(),
             cut_off: false,
             calls: Vec::new(),
@@ -167,10 +186,46 @@ impl Recording {
         Ok(recording)
     }
 
+    /// What the run was reminded of, as far as that is still known.
+    pub(super) fn notes(&self, known: &Known) -> Vec<Note> {
+        self.reminded.iter().filter_map(|told| Note::read(told, known)).collect()
+    }
+
+    /// The facts whose texts stay out of the entries.
+    pub(in crate::agents) fn facts(&self) -> Vec<MemoryId> {
+        let mut facts: Vec<_> = self.reminded.iter().filter_map(Note::id).collect();
+        for outcome in self.results.values() {
+            if let Ok(output) = &outcome.result {
+                facts.extend(veil::marked(output.content.as_str().unwrap_or_default()));
+            }
+        }
+        facts
+    }
+
+    /// The same with the texts that are still known where the entries have marks. What a replay is compared with keeps them.
+    pub(super) fn unveiled(&self, known: &Known) -> Self {
+        let mut recording = self.clone();
+        for call in &mut recording.calls {
+            known.put_back_into(&mut call.text);
+            call.tool_calls.iter_mut().for_each(|call| known.put_back(&mut call.arguments));
+        }
+        for outcome in recording.results.values_mut() {
+            if let Ok(output) = &mut outcome.result {
+                known.put_back(&mut output.content);
+            }
+            if let Some(sent) = &mut outcome.sent {
+                known.put_back(sent);
+            }
+        }
+        recording
+    }
+
     fn take(&mut self, entry: &Entry) -> Result<()> {
         let is = |action: Action| entry.action == action.name();
         if is(Action::KnowledgeSearched) {
             self.searched = sources(detail::<Searched>(entry)?.passages);
+        } else if is(Action::MemoryRecalled) {
+            self.reminded = entry.detail["notes"].as_array().cloned().unwrap_or_default();
         } else if is(Action::ModelCalled) || is(Action::ModelFailed) {
             let mut call: RecordedCall = detail(entry)?;
             if call.outcome == INTERRUPTED {

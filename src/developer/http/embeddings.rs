@@ -47,6 +47,7 @@ pub struct EmbeddingList {
 
 /// The vector of a text.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
 pub struct Embedding {
     /// `embedding`
     object: &'static str,

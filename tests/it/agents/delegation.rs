@@ -20,6 +20,7 @@ fn colleague(office: &Office) -> (Delegate, ToolContext) {
     let delegate = Delegate::default();
     delegate.introduce(&office.agents);
     let context = ToolContext {
+        conversation: None,
         db: office.tenant.clone(),
         run: RunId::generate(),
         agent: "sage".to_owned(),

@@ -28,6 +28,7 @@ async fn an_agent_searches_reads_on_and_gets_sources_to_cite() {
     let id = knowledge.add(&db, upload).await.unwrap().document.id;
     knowledge.ingest(&db, id).await.unwrap();
     let context = ToolContext {
+        conversation: None,
         db,
         run: RunId::generate(),
         agent: "atlas".to_owned(),

@@ -14,6 +14,7 @@ use aegis::{
     },
     agents::{
         Ask,
+        memory::{FactKind, Subject, Viewer},
         staff::{Draft, Reason},
     },
     app::{readiness::Parts, routes, table::Declared, wiring::App},
@@ -80,6 +81,7 @@ struct Colleague {
 struct Things {
     conversation: Uuid,
     meeting: Uuid,
+    memory: Uuid,
     document: Uuid,
     passage: Uuid,
     run: RunId,
@@ -339,6 +341,7 @@ impl Office {
             "agent" | "model" => AGENT.to_owned(),
             "conversation" => self.things.conversation.to_string(),
             "meeting" => self.things.meeting.to_string(),
+            "memory" => self.things.memory.to_string(),
             "tenant" => self.acme.id.to_string(),
             "document" => self.things.document.to_string(),
             "passage" => self.things.passage.to_string(),
@@ -447,9 +450,13 @@ async fn things(app: &App, acme: &Tenant) -> Things {
     let held = "INSERT INTO meetings (id, question, members, chair, state, shared, created_at)
                 VALUES ($1, $2, '[]', 'atlas', 'finished', true, now())";
     sqlx::query(held).bind(meeting).bind(format!("How is the {MARK} fed?")).execute(db.pool()).await.unwrap();
+    let viewer = Viewer { user: UserId(NOTHING), manages: true };
+    let fed = format!("The {MARK} is fed at nine.");
+    let memory = app.memory.add(&db, viewer, Subject::Organisation, fed, FactKind::Fact).await.unwrap();
     Things {
         conversation: run.conversation.unwrap().0,
         meeting,
+        memory: memory.id.0,
         document: document.0,
         passage: passage.0,
         run: run.id,

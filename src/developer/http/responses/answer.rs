@@ -154,7 +154,7 @@ impl Teller {
         if self.structured && answer.calls.is_empty() {
             // What does not fit is never sent, so nothing is sent before it is whole.
             let text = if refused.is_some() { "" } else { &answer.answer };
-            self.written.text = text.to_owned();
+            text.clone_into(&mut self.written.text);
             self.text(text, events);
         }
         let (text, place) = (self.written.text.clone(), self.place());
