@@ -167,8 +167,7 @@ pub async fn show_conversation(
 
 /// A question as a form sends it.
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the form's own names")]
-pub struct Question {
+pub struct QuestionForm {
     question: String,
     agent: Option<String>,
     conversation: Option<ConversationId>,
@@ -178,7 +177,7 @@ pub struct Question {
 pub async fn ask_by_form(
     State(state): State<ChatState>,
     tenant: InTenant,
-    Form(form): Form<Question>,
+    Form(form): Form<QuestionForm>,
 ) -> Result<Response> {
     let run = start(&state, &tenant, form.agent, form.question, form.conversation).await?;
     let conversation = run.conversation.map(|id| id.to_string()).unwrap_or_default();

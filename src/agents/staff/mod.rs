@@ -39,7 +39,6 @@ pub struct Member {
 
 /// A change of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the number of a version is called so in the API")]
 pub struct Version {
     /// Counted from 1; 0 is the agent as it comes with the appliance.
     pub version: u32,
