@@ -13,7 +13,10 @@ use super::{
     soul::Offered,
     tool::{Tool, ToolContext, ToolOutput, ToolSource},
 };
-use crate::{models::chat::ToolSpec, support::Kind};
+use crate::{
+    models::chat::{Capabilities, ToolSpec},
+    support::Kind,
+};
 
 /// The tools that agents may call.
 #[derive(Clone, Default)]

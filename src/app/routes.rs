@@ -173,12 +173,15 @@ fn table(state: WebState) -> Table<WebState> {
         .get("/agents", Needs(ChatRead), staff::show_agents)
         .get("/agents/new", Needs(AgentsManage), staff::show_new_agent)
         .post("/agents/new", Needs(AgentsManage), staff::add_agent_by_form)
+        .get("/agents/import", Needs(AgentsManage), staff::show_import)
+        .upload("/agents/import", Needs(AgentsManage), staff::import_by_form)
         .get("/agents/{agent}", Needs(ChatRead), staff::show_agent)
         .post("/agents/{agent}", Needs(AgentsManage), staff::change_agent_by_form)
         .post("/agents/{agent}/restore", Needs(AgentsManage), staff::restore_agent_by_form)
         .post("/agents/{agent}/state", Needs(AgentsManage), staff::set_agent_state_by_form)
         .get("/api/agents", Needs(ChatRead), staff::list_agents)
         .post("/api/agents", Needs(AgentsManage), staff::create_agent)
+        .upload("/api/agents/import", Needs(AgentsManage), staff::import_agent)
         .get("/api/agents/{agent}", Needs(ChatRead), staff::show_agent_as_json)
         .post("/api/agents/{agent}", Needs(AgentsManage), staff::change_agent)
         .get("/api/agents/{agent}/versions", Needs(ChatRead), staff::list_agent_versions)
@@ -316,7 +319,8 @@ impl FromRef<WebState> for DeveloperState {
 
 impl FromRef<WebState> for StaffState {
     fn from_ref(state: &WebState) -> Self {
-        Self { agents: state.app.agents.clone(), clock: state.app.clock.clone() }
+        let App { agents, memory, clock, .. } = &state.app;
+        Self { agents: agents.clone(), memory: memory.clone(), clock: clock.clone() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Its words and its JSON are an interface: scripts rest on them. With `--json` one JSON document goes to
 //! standard output and nothing else; progress and messages go to standard error.
 
+mod agent;
 mod ask;
 mod audit;
 mod boardroom;
@@ -67,6 +68,9 @@ enum Command {
     Models(models::Models),
     /// Ask an agent and wait for the answer.
     Ask(ask::Ask),
+    /// List, show, import and export agents.
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Put a question to several agents at once, and print a meeting's record.
     #[command(subcommand)]
     Boardroom(boardroom::Boardroom),
@@ -154,6 +158,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> anyhow::Result<ExitCode> {
             Command::Kb(command) => command.run(&client, output).await,
             Command::Models(command) => command.run(&client, output).await,
             Command::Ask(command) => command.run(&client, output).await,
+            Command::Agent(command) => command.run(&client, output).await,
             Command::Boardroom(command) => command.run(&client, output).await,
             Command::Secret(command) => command.run(&client, output).await,
             Command::Key(command) => command.run(&client, &config, output).await,

@@ -11,6 +11,7 @@ mod memory;
 mod post;
 mod staff;
 mod untrusted;
+mod workspace;
 
 use std::{
     sync::{Arc, LazyLock, Mutex},

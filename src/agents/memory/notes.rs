@@ -17,7 +17,7 @@ use crate::{
 /// Facts that a run is reminded of, at most.
 const NOTES: usize = 8;
 /// What stands round the notes, in tokens.
-const AROUND: usize = 110;
+const AROUND: usize = 160;
 
 /// A fact as a prompt has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,9 +178,9 @@ mod tests {
         let (text, cost) = reminder.within(12_000);
         assert!(text.contains("<notes>\n- (about the person who asks) Fact number 0") && text.ends_with("</notes>"));
         assert!(tokens::estimate(&text) <= cost && cost < 400, "{} {cost}", tokens::estimate(&text));
-        let (text, cost) = reminder.within(1_200);
+        let (text, cost) = reminder.within(1_600);
         assert!(text.contains("number 0") && !text.contains("number 7"), "{text}");
-        assert!(tokens::estimate(&text) <= cost && cost <= 150, "{cost}");
+        assert!(tokens::estimate(&text) <= cost && cost <= 200, "{cost}");
         assert_eq!(reminder.within(400), (String::new(), 0));
         assert_eq!(Reminder::default().within(10_000), (String::new(), 0));
     }

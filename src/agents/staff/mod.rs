@@ -5,6 +5,7 @@
 mod draft;
 pub mod http;
 mod store;
+pub mod workspace;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

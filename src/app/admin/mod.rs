@@ -3,6 +3,7 @@
 //! The socket is 0600 in the data directory, so whoever can open it may do everything; each action is still
 //! written to the tenant's audit log, as the operator's.
 
+mod agents;
 mod audit;
 mod boardroom;
 mod knowledge;
@@ -54,6 +55,8 @@ pub fn router(app: App) -> Router {
         )
         .route("/tenants/{slug}/knowledge/search", get(knowledge::search))
         .route("/tenants/{slug}/ask", post(knowledge::ask))
+        .route("/tenants/{slug}/agents", get(agents::list_agents).post(agents::import_agent))
+        .route("/tenants/{slug}/agents/{agent}", get(agents::show_agent))
         .route("/tenants/{slug}/boardroom", post(boardroom::call))
         .route("/tenants/{slug}/boardroom/{meeting}", get(boardroom::show))
         .route("/models", get(models::list_models))

@@ -2,14 +2,17 @@
 //!
 //! `AEGIS_TEST_PICTURES=directory cargo test --test it the_pages_of_the_staff` also keeps what the pages look like.
 
-use std::{env, path::Path};
+use std::{env, path::Path, sync::Arc};
 
 use aegis::{
     accounts::Role,
     agents::{
         Ask, RunEvent, Thread,
+        approvals::Decision,
+        policy::{AfterUntrusted, Rule},
         soul::Soul,
         staff::{Draft, Reason},
+        tools::Delegate,
     },
     audit::{self, Actor},
     http::context::Peer,
@@ -18,7 +21,7 @@ use aegis::{
 use axum::http::Method;
 use serde_json::json;
 
-use super::{LEAVE, Office};
+use super::{LEAVE, Office, post::Post};
 use crate::{
     accounts::house::{ADA, House, PASSWORD, api, submit},
     browser_driver::Browser,
@@ -26,6 +29,15 @@ use crate::{
 };
 
 const SEVEN: [&str; 7] = ["atlas", "luna", "hunter", "nova", "iris", "penny", "orion"];
+
+/// A workspace that somebody brings along.
+const CLAWD: [(&str, &str); 5] = [
+    ("IDENTITY.md", "# IDENTITY.md\n\n- **Name:** Clawd\n- **Creature:** Office assistant\n- **Vibe:** calm, dry\n"),
+    ("SOUL.md", "# SOUL.md\n\n## Core Truths\n\n**Be genuinely helpful.** Skip the filler.\n\n**Have opinions.**\n"),
+    ("AGENTS.md", "# AGENTS.md\n\n## Every Session\n\n- Read who you are\n- Read whom you help\n"),
+    ("MEMORY.md", "# MEMORY.md\n\n- Invoices go out on Mondays\n- The auditor is Jo Berg\n"),
+    ("TOOLS.md", "ssh home\n"),
+];
 
 /// What the model says to the next questions.
 fn says(office: &Office, times: usize) {
@@ -161,6 +173,46 @@ async fn an_agent_is_offered_the_tools_that_were_chosen_for_it() {
 }
 
 #[tokio::test]
+async fn leave_rules_and_questions_handed_on_hold_for_others_than_atlas() {
+    let (post, delegate) = (Post::default(), Arc::new(Delegate::default()));
+    let office = Office::with_tools(&[LEAVE], vec![post.tool(), delegate.clone()]).await;
+    delegate.introduce(&office.agents);
+    let (luna, orion) = ("luna".to_owned(), "orion".to_owned());
+
+    // Luna hands a question to Penny; the post is not among what Luna is offered.
+    office.ollama.script([
+        Script::call("delegate_ask", &json!({"agent": "penny", "question": "What is left of the budget?"})),
+        Script::say("EUR 200 net."),
+        Script::say("Penny says EUR 200 net."),
+    ]);
+    let events = office.events(Ask { agent: luna, ..office.question("Can we afford it?") }).await;
+    let Some(RunEvent::Finished(answer)) = events.last() else { panic!("{events:?}") };
+    assert_eq!(answer.answer, "Penny says EUR 200 net.");
+    assert!(office.chat(1).0.contains("You are Penny"), "Penny answers as herself");
+    assert!(!office.chat(0).1.iter().any(|tool| tool.contains("post")), "{:?}", office.chat(0).1);
+
+    // Orion is asked for leave, and a rule for Orion alone is Orion's alone.
+    let letter = json!({"to": "jo", "text": "Dear all"});
+    office.ollama.script([Script::call("post_send", &letter), Script::say("Sent.")]);
+    let events = office.events(Ask { agent: orion.clone(), ..office.question("Write to Jo.") }).await;
+    let RunEvent::Started { conversation: Some(conversation), .. } = events[0] else { panic!("{events:?}") };
+    let asked = office.pending().await;
+    assert_eq!(asked.iter().map(|approval| approval.agent.as_str()).collect::<Vec<_>>(), ["orion"]);
+    let allow = Decision::Allow { edited: None, always: false };
+    office.agents.decide(&office.tenant, office.asker(), asked[0].id, allow).await.unwrap();
+    assert_eq!(office.answered(conversation).await.1, "Sent.");
+    let rule = Some((Rule::Deny, AfterUntrusted::Ask));
+    office.agents.set_policy(&office.tenant, office.user, "post.send", Some(&orion), rule).await.unwrap();
+    office.ollama.script([Script::call("post_send", &letter), Script::say("I may not.")]);
+    let events = office.events(Ask { agent: orion, ..office.question("Again.") }).await;
+    assert!(matches!(events.last(), Some(RunEvent::Finished(answer)) if answer.answer == "I may not."), "{events:?}");
+    assert_eq!(post.sent(), [letter.clone()]);
+    office.ollama.script([Script::call("post_send", &letter)]);
+    let events = office.events(Ask { agent: "nova".to_owned(), ..office.question("And you?") }).await;
+    assert!(matches!(events.last(), Some(RunEvent::Waiting { .. })), "{events:?}");
+}
+
+#[tokio::test]
 async fn a_profile_is_tried_without_being_saved() {
     let office = Office::with(&[LEAVE]).await;
     says(&office, 1);
@@ -270,19 +322,48 @@ async fn the_pages_of_the_staff_fit_every_screen() {
         browser.resize(width, 900);
         for colours in ["light", "dark"] {
             browser.prefer(colours);
-            for (page, name) in
-                [("/agents", "agents"), ("/agents/luna?version=1", "editor"), ("/chat?agent=penny", "picker")]
-            {
+            for (page, name) in [
+                ("/agents", "agents"),
+                ("/agents/luna", "editor"),
+                ("/agents/luna?version=1", "history"),
+                ("/agents/import", "import"),
+                ("/chat?agent=penny", "picker"),
+                ("/boardroom", "boardroom"),
+            ] {
                 browser.open(&format!("{url}{page}")).await;
-                let beyond = browser.run("return document.documentElement.scrollWidth - innerWidth", vec![]).await;
-                assert_eq!(beyond, json!(0), "{page} at {width} px");
-                assert_eq!(browser.barriers().await, Vec::<String>::new(), "{page} at {width} px, {colours}");
-                if let Ok(directory) = env::var("AEGIS_TEST_PICTURES") {
-                    tokio::time::sleep(std::time::Duration::from_millis(250)).await;
-                    browser.picture(&Path::new(&directory).join(format!("{name}-{width}-{colours}.png")));
-                }
+                look(&browser, &format!("{name}-{width}-{colours}")).await;
             }
+            // What comes of the editor's buttons, and of files.
+            browser.open(&format!("{url}/agents/luna")).await;
+            browser.run("document.querySelector('[value=preview]').click()", vec![]).await;
+            browser.see("summary", "Preview, not saved").await;
+            look(&browser, &format!("preview-{width}-{colours}")).await;
+            browser.open(&format!("{url}/agents/luna")).await;
+            browser.type_into("[name=question]", "Who are you?").await;
+            browser.run("document.querySelector('[value=try]').click()", vec![]).await;
+            browser.see("#tried", "The answer").await;
+            look(&browser, &format!("tried-{width}-{colours}")).await;
+            browser.open(&format!("{url}/agents/import")).await;
+            let choose = "const files = new DataTransfer();
+                for (const [name, text] of arguments[0]) files.items.add(new File([text], name));
+                const box = document.querySelector('[type=file]');
+                box.files = files.files;
+                box.form.requestSubmit();";
+            browser.run(choose, vec![json!(CLAWD)]).await;
+            browser.see("#fates", "What becomes").await;
+            look(&browser, &format!("imported-{width}-{colours}")).await;
         }
     }
     serving.abort();
+}
+
+/// The page fits, a screen reader finds its way, and a picture is kept.
+async fn look(browser: &Browser, name: &str) {
+    let beyond = browser.run("return document.documentElement.scrollWidth - innerWidth", vec![]).await;
+    assert_eq!(beyond, json!(0), "{name}");
+    assert_eq!(browser.barriers().await, Vec::<String>::new(), "{name}");
+    if let Ok(directory) = env::var("AEGIS_TEST_PICTURES") {
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        browser.picture(&Path::new(&directory).join(format!("{name}.png")));
+    }
 }

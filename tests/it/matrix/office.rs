@@ -230,9 +230,9 @@ impl Office {
         let request = Request::builder().method(&route.method).uri(self.filled(route.path));
         let (request, body) = if route.method.is_safe() || route.method == Method::DELETE {
             (request, Body::empty())
-        } else if route.is_api() && !route.path.ends_with("/documents") {
+        } else if route.is_api() && !route.takes_files() {
             (request.header(header::CONTENT_TYPE, "application/json"), Body::from("{}"))
-        } else if route.path.ends_with("/documents") || route.path == "/knowledge" {
+        } else if route.takes_files() {
             let kind = "multipart/form-data; boundary=B";
             (request.header(header::CONTENT_TYPE, kind), Body::from("--B--\r\n"))
         } else {

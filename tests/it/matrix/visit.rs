@@ -69,6 +69,11 @@ impl Route {
     pub fn is_api(&self) -> bool {
         self.path.starts_with("/api/") || self.path.starts_with("/v1/") || self.path == "/mcp"
     }
+
+    /// Whether its body is a form with files.
+    pub fn takes_files(&self) -> bool {
+        self.path.ends_with("/documents") || self.path.ends_with("/import") || self.path == "/knowledge"
+    }
 }
 
 impl fmt::Display for Route {

@@ -45,7 +45,7 @@ const SUMMARY_CHARACTERS: usize = 2_400;
 /// The most facts that are taken from a conversation at once.
 const FACTS: usize = 8;
 /// What stands round a summary in a prompt, in tokens.
-const AROUND: usize = 80;
+const AROUND: usize = 120;
 /// The most tokens of the answer: summary and facts.
 const ANSWER_TOKENS: u32 = 1_400;
 
@@ -385,10 +385,10 @@ mod tests {
             (0..pairs).flat_map(|_| [said(Author::User, 50), said(Author::Agent, 100)]).collect()
         };
         assert_eq!(older(&talk(3), 8192), None);
-        let long = talk(30);
+        let long = talk(12);
         let count = older(&long, 8192).unwrap();
-        assert!(count.is_multiple_of(2) && (20..58).contains(&count), "{count}");
-        assert!(long[count..].iter().map(cost).sum::<usize>() <= 8192 / 8 + 400);
+        assert!(count.is_multiple_of(2) && (12..24).contains(&count), "{count}");
+        assert!(long[count..].iter().map(cost).sum::<usize>() <= 8192 / 8);
         let readable = older(&long, 4096).unwrap();
         assert!(long[..readable].iter().map(cost).sum::<usize>() <= 2048 && readable >= 2, "{readable}");
         assert_eq!(older(&[said(Author::User, 9000), said(Author::Agent, 9000)], 8192), None, "the last pair stays");

@@ -19,8 +19,8 @@ use crate::{
 #[derive(OpenApi)]
 #[openapi(
     paths(
-        list_agents, show_agent_as_json, create_agent, change_agent, list_agent_versions, restore_agent,
-        set_agent_state
+        list_agents, show_agent_as_json, create_agent, super::import::import_agent, change_agent, list_agent_versions,
+        restore_agent, set_agent_state
     ),
     tags((name = "agents", description = "Who the agents are"))
 )]
@@ -51,7 +51,7 @@ pub struct AgentView {
 }
 
 impl AgentView {
-    fn of(member: Member) -> Self {
+    pub(super) fn of(member: Member) -> Self {
         let origin = Card::of(&member).origin;
         let Member { profile, enabled, built_in, .. } = member;
         Self {

@@ -2,6 +2,7 @@
 
 mod api;
 mod diff;
+mod import;
 mod view;
 
 use std::time::Duration;
@@ -19,12 +20,17 @@ pub use api::{
     show_agent_as_json,
 };
 use diff::Line;
+pub use import::{import_agent, import_by_form, show_import};
 use view::{Card, Choice, Edited, Tried, VersionView};
 
 use super::{Draft, Member, Reason};
 use crate::{
     accounts::{Permission, http::InTenant},
-    agents::{Agents, Ask, RunEvent, Thread, markdown, soul::Soul},
+    agents::{
+        Agents, Ask, RunEvent, Thread, markdown,
+        memory::{Memory, Subject},
+        soul::Soul,
+    },
     http::{
         self,
         context::RequestContext,
@@ -43,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(50);
 pub struct StaffState {
     /// The agents, whose staff it is.
     pub agents: Agents,
+    /// Where what an imported agent remembers is kept.
+    pub memory: Memory,
     /// The time.
     pub clock: SharedClock,
 }
@@ -128,10 +136,14 @@ pub async fn add_agent_by_form(
         return wished(&state, &context, &tenant, None, form).await;
     }
     let draft = form.draft();
-    let added =
-        state.agents.staff().add(&tenant.db, &draft.id(), &draft, Reason::Created, tenant.signed_in.actor()).await;
+    let reason = if form.imported { Reason::Imported } else { Reason::Created };
+    let added = state.agents.staff().add(&tenant.db, &draft.id(), &draft, reason, tenant.signed_in.actor()).await;
     match added {
-        Ok(member) => Ok(Redirect::to(&format!("/agents/{}", member.profile.info.id)).into_response()),
+        Ok(member) => {
+            let id = &member.profile.info.id;
+            remember(&state, &tenant, id, &form.memory, &form.about_you).await?;
+            Ok(Redirect::to(&format!("/agents/{id}")).into_response())
+        }
         Err(error) => refused(&state, &context, &tenant, None, form, error).await,
     }
 }
@@ -218,6 +230,17 @@ pub async fn set_agent_state_by_form(
     Ok(Redirect::to(&format!("/agents/{id}")).into_response())
 }
 
+/// What came with a workspace, as memories: of the agent, and of whoever brought it.
+async fn remember(state: &StaffState, tenant: &InTenant, id: &str, memory: &str, about_you: &str) -> Result<()> {
+    let own = (Subject::Agent(id.to_owned()), memory);
+    for (subject, text) in [own, (Subject::Person(tenant.signed_in.user.id), about_you)] {
+        if !text.trim().is_empty() {
+            state.memory.import(&tenant.db, &subject, text, tenant.signed_in.actor()).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn editor(
     state: &StaffState,
     context: &RequestContext,
@@ -225,7 +248,8 @@ async fn editor(
     member: Option<&Member>,
     form: Edited,
 ) -> Result<AgentPage> {
-    let title = member.map_or("New agent", |member| member.profile.info.name.as_str());
+    let new = if form.imported { "Imported agent" } else { "New agent" };
+    let title = member.map_or(new, |member| member.profile.info.name.as_str());
     let versions = match member {
         Some(member) => state.agents.staff().versions(&tenant.db, &member.profile.info.id).await?,
         None => Vec::new(),

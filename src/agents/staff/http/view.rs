@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::super::{Draft, Member, Version};
+use super::super::{
+    Draft, Member, Version,
+    workspace::{Fate, Workspace},
+};
 use crate::{
     agents::soul::{Offered, SOUL_CHARACTERS},
     audit::Actor,
@@ -93,14 +96,26 @@ pub(super) struct Edited {
     pub(super) soul: String,
     pub(super) note: String,
     pub(super) question: String,
+    /// Whether it came as a workspace.
+    pub(super) imported: bool,
+    /// What became of the workspace's files.
+    pub(super) files: Vec<Fate>,
+    /// What the agent remembers from there.
+    pub(super) memory: String,
+    /// What is known from there of whoever saves it.
+    pub(super) about_you: String,
 }
 
 impl Edited {
     pub(super) fn of(draft: &Draft, version: u32) -> Self {
         let Draft { name, title, summary, brief, hue, route, tools, soul, note } = draft.clone();
-        let (wish, question) = (String::new(), String::new());
         let tools = if tools.is_empty() && name.is_empty() { vec!["*".to_owned()] } else { tools };
-        Self { wish, version, name, title, summary, brief, hue, route, tools, soul, note, question }
+        Self { version, name, title, summary, brief, hue, route, tools, soul, note, ..Self::default() }
+    }
+
+    pub(super) fn imported(workspace: Workspace) -> Self {
+        let Workspace { draft, files, memory, about_you } = workspace;
+        Self { imported: true, files, memory, about_you, ..Self::of(&draft, 0) }
     }
 
     pub(super) fn read(fields: Vec<(String, String)>) -> Self {
@@ -119,6 +134,14 @@ impl Edited {
                 "soul" => form.soul = value.replace("\r\n", "\n"),
                 "note" => form.note = value,
                 "question" => form.question = value,
+                "imported" => form.imported = true,
+                "memory" => form.memory = value.replace("\r\n", "\n"),
+                "about_you" => form.about_you = value.replace("\r\n", "\n"),
+                "fate" => form.files.extend(
+                    value
+                        .split_once(": ")
+                        .map(|(file, becomes)| Fate { file: file.to_owned(), becomes: becomes.to_owned() }),
+                ),
                 _ => {}
             }
         }
