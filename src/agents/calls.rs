@@ -15,10 +15,11 @@ use super::{
     journal::{Outcome, Record},
     memory::veil::REMEMBER,
     policy::{self, Policy, Verdict},
+    progress::Progress,
     prompt,
     record::{self, elapsed_ms, lock},
     registry,
-    steps::{Bench, Progress},
+    steps::Bench,
     tool::{Effects, Tool, ToolContext, ToolOutput},
 };
 use crate::{

@@ -30,6 +30,7 @@ mod marks;
 pub mod memory;
 pub mod policy;
 mod program;
+mod progress;
 mod prompt;
 mod quoting;
 mod record;

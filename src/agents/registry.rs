@@ -13,10 +13,7 @@ use super::{
     soul::Offered,
     tool::{Tool, ToolContext, ToolOutput, ToolSource},
 };
-use crate::{
-    models::chat::{Capabilities, ToolSpec},
-    support::Kind,
-};
+use crate::{models::chat::ToolSpec, support::Kind};
 
 /// The tools that agents may call.
 #[derive(Clone, Default)]

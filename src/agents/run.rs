@@ -20,11 +20,12 @@ use super::{
     markdown,
     memory::{compaction::Cut, notes::Recollection},
     program::{Program, ProgramCall},
+    progress::{Ending, Given, Progress},
     quoting,
     record::{Recorder, elapsed_ms, lock},
     registry::Tools,
     soul::Profile,
-    steps::{Asks, Bench, Ending, Given, Progress},
+    steps::{Asks, Bench},
     store,
     tool::{Retriever, ToolContext},
 };

@@ -74,13 +74,23 @@ pub struct AgentInfo {
 impl AgentInfo {
     /// The drawn mark of its avatar in the sprite: its own, or the one that all others share.
     pub fn mark(&self) -> &'static str {
-        BUILT_IN.iter().find(|built_in| built_in.id == self.id).map_or("agent-other", |built_in| built_in.mark)
+        mark(&self.id)
     }
 
     /// The class that gives its hue, in steps of 30 degrees.
     pub fn hue_class(&self) -> String {
-        format!("hue-{}", (self.hue + 15) % 360 / 30)
+        hue_class(self.hue)
     }
+}
+
+/// The drawn mark of the agent of this id in the sprite.
+pub fn mark(id: &str) -> &'static str {
+    BUILT_IN.iter().find(|built_in| built_in.id == id).map_or("agent-other", |built_in| built_in.mark)
+}
+
+/// The class that gives a hue, in steps of 30 degrees.
+pub fn hue_class(hue: u16) -> String {
+    format!("hue-{}", (hue + 15) % 360 / 30)
 }
 
 /// The tools that an agent is offered, by name; `knowledge.*` stands for all of one family and `*` for all.

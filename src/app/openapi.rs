@@ -143,3 +143,23 @@ fn info() -> Info {
         ))
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn no_two_types_have_one_name_in_the_description() {
+        let mut known = BTreeMap::new();
+        for part in parts() {
+            for (name, schema) in part.components.map(|components| components.schemas).unwrap_or_default() {
+                let schema = serde_json::to_value(schema).unwrap();
+                let before = known.entry(name.clone()).or_insert_with(|| schema.clone());
+                assert_eq!(*before, schema, "two types are called {name}: give one of them #[schema(as = …)]");
+            }
+        }
+        assert!(known.len() > 50, "{}", known.len());
+    }
+}

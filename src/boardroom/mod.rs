@@ -25,7 +25,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::{
-    agents::{Agents, Citation},
+    agents::{Agents, Citation, soul},
     audit::{self, Action, Actor, NewEntry},
     db::TenantDb,
     jobs::Queue,
@@ -90,6 +90,7 @@ pub enum Round {
 /// How a meeting stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = MeetingState)]
 pub enum State {
     /// It goes on, or waits to.
     Running,
@@ -103,6 +104,7 @@ pub enum State {
 
 /// An agent as it was when the meeting was called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = MeetingMember)]
 pub struct Member {
     /// `atlas`
     pub id: String,
@@ -112,6 +114,18 @@ pub struct Member {
     pub title: String,
     /// The hue of its avatar, in degrees.
     pub hue: u16,
+}
+
+impl Member {
+    /// The drawn mark of its avatar in the sprite.
+    pub fn mark(&self) -> &'static str {
+        soul::mark(&self.id)
+    }
+
+    /// The class that gives its hue.
+    pub fn hue_class(&self) -> String {
+        soul::hue_class(self.hue)
+    }
 }
 
 /// What became of a contribution.
@@ -243,12 +257,7 @@ impl Boardroom {
     /// When the database does not answer.
     pub async fn agents(&self, db: &TenantDb) -> Result<Vec<Member>> {
         let agents = self.agents.agents(db).await?;
-        let member = |info: crate::agents::soul::AgentInfo| Member {
-            id: info.id,
-            name: info.name,
-            title: info.title,
-            hue: info.hue,
-        };
+        let member = |info: soul::AgentInfo| Member { id: info.id, name: info.name, title: info.title, hue: info.hue };
         Ok(agents.into_iter().map(member).collect())
     }
 

@@ -218,14 +218,15 @@ fn content(value: &Value, param: &'static str) -> Result<String, Problem> {
 mod tests {
     use super::*;
 
-    fn read(messages: &Value) -> Result<Exchange, Problem> {
+    #[expect(clippy::needless_pass_by_value, reason = "each is written where it is read")]
+    fn read(messages: Value) -> Result<Exchange, Problem> {
         let said = messages.as_array().unwrap().iter().map(message).collect::<Result<Vec<_>, _>>()?;
         exchange(said, "messages")
     }
 
     #[test]
     fn what_was_said_before_is_told_in_turn_and_the_last_words_are_the_question() {
-        let read = read(&json!([
+        let read = read(json!([
             {"role": "system", "content": "Be brief."},
             {"role": "assistant", "content": "Hello."},
             {"role": "user", "content": [{"type": "text", "text": "One"}, {"type": "text", "text": "two"}]},
@@ -249,7 +250,7 @@ mod tests {
         let call = json!({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]});
         let question = json!({"role": "user", "content": "?"});
         let result = json!({"role": "tool", "tool_call_id": "a", "content": "3"});
-        let whole = read(&json!([question, call, result])).unwrap();
+        let whole = read(json!([question, call, result])).unwrap();
         assert_eq!(whole.turns[0].tool_calls[0].arguments, json!({"x": 1}));
         assert_eq!(whole.turns[1].tool_name.as_deref(), Some("f"));
         for wrong in [
@@ -265,7 +266,7 @@ mod tests {
             json!([{"content": "x"}]),
             json!(["x"]),
         ] {
-            assert_eq!(read(&wrong).unwrap_err().param, Some("messages"), "{wrong}");
+            assert_eq!(read(wrong.clone()).unwrap_err().param, Some("messages"), "{wrong}");
         }
     }
 }

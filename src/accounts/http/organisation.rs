@@ -64,6 +64,7 @@ pub struct OrganisationForm {
 
 /// The organisation.
 #[derive(Serialize, ToSchema)]
+#[schema(as = OrganisationSettings)]
 pub struct Organisation {
     id: String,
     /// What commands and addresses call it.

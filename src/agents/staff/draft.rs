@@ -13,7 +13,6 @@ const RESERVED: [&str; 3] = ["new", "import", "versions"];
 
 /// An agent as somebody wants it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Draft {
     /// Its name: `Atlas`.
     #[schema(min_length = 1, max_length = 40)]

@@ -52,7 +52,8 @@ pub(super) struct Shown {
 pub(super) struct Seat {
     pub(super) name: String,
     pub(super) title: String,
-    pub(super) hue: u16,
+    pub(super) mark: &'static str,
+    pub(super) hue: String,
     pub(super) chair: bool,
 }
 
@@ -71,7 +72,8 @@ pub(super) struct Column {
     pub(super) key: String,
     pub(super) name: String,
     pub(super) title: String,
-    pub(super) hue: u16,
+    pub(super) mark: &'static str,
+    pub(super) hue: String,
     /// Safe HTML of what is complete.
     pub(super) html: String,
     /// What is being said.
@@ -177,7 +179,8 @@ pub(super) fn meeting(
     let seat = |member: &Member| Seat {
         name: member.name.clone(),
         title: member.title.clone(),
-        hue: member.hue,
+        mark: member.mark(),
+        hue: member.hue_class(),
         chair: member.id == meeting.chair,
     };
     Shown {
@@ -241,7 +244,8 @@ fn column(
         key: format!("{round}-{}", member.id),
         name: member.name.clone(),
         title: member.title.clone(),
-        hue: member.hue,
+        mark: member.mark(),
+        hue: member.hue_class(),
         html: shown.map(|(_, text)| markdown::render(text, &record.sources)).unwrap_or_default(),
         said,
         remark: contribution.and_then(export::remark),

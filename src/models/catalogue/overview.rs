@@ -13,6 +13,7 @@ use crate::models::{
 
 /// Models as the operator sees them.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = ModelsOverview)]
 pub struct Overview {
     /// Routes by name.
     pub routes: Vec<RouteRow>,

@@ -206,7 +206,7 @@ async fn leave_rules_and_questions_handed_on_hold_for_others_than_atlas() {
     office.ollama.script([Script::call("post_send", &letter), Script::say("I may not.")]);
     let events = office.events(Ask { agent: orion, ..office.question("Again.") }).await;
     assert!(matches!(events.last(), Some(RunEvent::Finished(answer)) if answer.answer == "I may not."), "{events:?}");
-    assert_eq!(post.sent(), [letter.clone()]);
+    assert_eq!(post.sent(), std::slice::from_ref(&letter));
     office.ollama.script([Script::call("post_send", &letter)]);
     let events = office.events(Ask { agent: "nova".to_owned(), ..office.question("And you?") }).await;
     assert!(matches!(events.last(), Some(RunEvent::Waiting { .. })), "{events:?}");

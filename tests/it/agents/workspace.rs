@@ -1,5 +1,7 @@
 //! Workspaces that are brought along: as a draft on the page, for programs, and at the command line.
 
+use std::fmt::Write as _;
+
 use aegis::accounts::Role;
 use axum::{
     body::Body,
@@ -27,7 +29,7 @@ async fn send(visitor: &mut Visitor, path: &str, files: &[(&str, &str)]) -> Repl
     let mut body = format!("--B\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\n{csrf}\r\n");
     for (name, text) in files {
         let head = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"");
-        body.push_str(&format!("--B\r\n{head}\r\n\r\n{text}\r\n"));
+        write!(body, "--B\r\n{head}\r\n\r\n{text}\r\n").unwrap();
     }
     body.push_str("--B--\r\n");
     let kind = "multipart/form-data; boundary=B";

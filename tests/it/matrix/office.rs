@@ -365,7 +365,8 @@ impl Office {
         // Each from an address of its own, or the throttle would answer for the guard.
         let number = self.visits.fetch_add(1, Ordering::Relaxed);
         let peer = Peer(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number)));
-        let request = request.header(header::ACCEPT, accept).header("sec-fetch-site", "same-origin").extension(peer);
+        let request = request.header(header::HOST, "127.0.0.1:8480").header(header::ACCEPT, accept);
+        let request = request.header("sec-fetch-site", "same-origin").extension(peer);
         let request = match credential {
             Credential::Nothing => request,
             Credential::Bearer(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),

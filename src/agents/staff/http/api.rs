@@ -82,6 +82,7 @@ pub struct Versions {
 
 /// An agent to be changed.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ChangedAgent)]
 pub struct Changed {
     /// The version that the change was begun with.
     version: u32,

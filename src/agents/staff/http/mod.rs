@@ -310,7 +310,10 @@ async fn attempt(state: &StaffState, tenant: &InTenant, id: &str, form: &Edited)
         }
     };
     match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(Ok(answer)) => Tried { html: answer.html, by: answer.model, problem: None },
+        Ok(Ok(answer)) => {
+            let by = if answer.quoting { "quotation".to_owned() } else { answer.model };
+            Tried { html: answer.html, by, problem: None }
+        }
         Ok(Err(error)) => Tried { html: String::new(), by: String::new(), problem: Some(in_sentences(&error)) },
         Err(_) => {
             let problem = Some("The answer took too long. Ask something shorter.".to_owned());

@@ -32,27 +32,37 @@ fn condensed() -> Script {
 }
 
 impl Office {
-    /// Talks until the conversation is condensed, which `script` does.
+    /// Talks until the conversation takes more than its share, which is so after three questions, and is condensed, which
+    /// `script` does.
     async fn talks_long(&self, script: Script) -> ConversationId {
         self.ollama.script_when(&["You condense the older part"], script);
         let before = self.condensings().await.len();
         let mut conversation = None;
-        for number in 0..4 {
+        for number in 0..3 {
             self.ollama.script_when(&[&format!("Question {number}:")], Script::say("Yes, as planned."));
             conversation = Some(self.says(&long(number), conversation).await.0);
             self.db.clock.advance(chrono::Duration::minutes(1));
-            if self.condensings().await.len() > before {
-                break;
-            }
         }
+        assert_eq!(self.condensed(before + 1).await.len(), before + 1);
         conversation.unwrap()
     }
 
-    /// The log's entries of condensing, once nothing is being condensed any more.
+    /// The log's entries of condensing, the newest first.
     async fn condensings(&self) -> Vec<Entry> {
-        tokio::time::sleep(Duration::from_millis(400)).await;
         let filter = audit::Filter { action: Some("conversation.compacted".to_owned()), ..audit::Filter::default() };
         audit::find(&self.tenant, &filter, None, 50).await.unwrap().entries
+    }
+
+    /// The same, as soon as there are so many.
+    async fn condensed(&self, times: usize) -> Vec<Entry> {
+        for _ in 0..600 {
+            let entries = self.condensings().await;
+            if entries.len() >= times {
+                return entries;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the conversation was not condensed");
     }
 }
 
@@ -131,7 +141,7 @@ async fn when_a_model_cannot_condense_the_conversation_goes_on_as_before_and_the
     office.ollama.script_when(&["You condense the older part"], condensed());
     office.ollama.script_when(&["Still there?"], Script::say("Yes."));
     office.says("Still there?", Some(conversation)).await;
-    assert_eq!(office.condensings().await.len(), 2, "the next answer tries again");
+    assert_eq!(office.condensed(2).await.len(), 2, "the next answer tries again");
     assert_eq!(office.agents.compactions(&office.tenant, conversation).await.unwrap().len(), 1);
 }
 
