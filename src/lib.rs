@@ -12,6 +12,7 @@
 //! runs/           the audit log's pages, a run's time line, replay, retention
 //!  ── floor 4 ─────────────────────────────────────────────────────────────────
 //! agents/         soul, staff (who there is, versions, their pages), tool (trait + registry), run (the loop), citations, quoting, conversations
+//! integrations/   other people's services: mcp (servers of tools)
 //!  ── floor 3 ─────────────────────────────────────────────────────────────────
 //! knowledge/      extract/{pdf,docx,text}, chunk, ingest, search
 //! models/         chat + embedding traits; ollama, openai, gemini, anthropic, gguf (the built-in engine), minilm (the built-in vectors); router; catalogue (what there is, pulls)
@@ -39,6 +40,7 @@
 //! audit → db, vault             db → config, vault
 //! jobs → db                     http, egress, postgres → config
 //! cli → app                     secrets → tenants, accounts
+//! integrations → agents
 //! ```
 
 pub mod accounts;
@@ -52,6 +54,7 @@ pub mod db;
 pub mod developer;
 pub mod egress;
 pub mod http;
+pub mod integrations;
 pub mod jobs;
 pub mod knowledge;
 pub mod models;

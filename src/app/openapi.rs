@@ -26,6 +26,7 @@ use crate::{
     boardroom::http::BoardroomApi,
     developer::http::DeveloperApi,
     http::{error::Envelope, openai::OpenAiEnvelope},
+    integrations::mcp::http::McpApi,
     knowledge::http::KnowledgeApi,
     models::budget::http::UsageApi,
     operator::http::{OperatorApi, models::ModelsApi},
@@ -55,6 +56,7 @@ fn parts() -> Vec<utoipa::openapi::OpenApi> {
         AuditApi::openapi(),
         EgressApi::openapi(),
         DeveloperApi::openapi(),
+        McpApi::openapi(),
     ]
 }
 

@@ -33,6 +33,7 @@ use crate::{
         middleware,
         theme::set_theme,
     },
+    integrations::mcp::http::{self as mcp, McpState},
     knowledge::http::{self as knowledge, KnowledgeState},
     models::budget::http::{self as usage, UsageState},
     operator::{
@@ -208,6 +209,13 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/settings/tools", Needs(AgentsManage), policy::set_policy_by_form)
         .get("/api/tools", Needs(AgentsManage), policy::list_tools)
         .post("/api/tools/policies", Needs(AgentsManage), policy::set_policy)
+        .get("/settings/mcp", Needs(AgentsManage), mcp::show_mcp)
+        .post("/settings/mcp", Needs(AgentsManage), mcp::change_mcp_by_form)
+        .get("/api/mcp", Needs(AgentsManage), mcp::list_mcp_servers)
+        .post("/api/mcp", Needs(AgentsManage), mcp::add_mcp_server)
+        .delete("/api/mcp/{server}", Needs(AgentsManage), mcp::remove_mcp_server)
+        .post("/api/mcp/{server}/look", Needs(AgentsManage), mcp::look_at_mcp_server)
+        .post("/api/mcp/{server}/tools", Needs(AgentsManage), mcp::choose_mcp_tool)
         // For programs, as OpenAI's clients know it
         .get("/v1/models", Needs(ChatWrite), developer::list_models)
         .get("/v1/models/{model}", Needs(ChatWrite), developer::show_model)
@@ -328,6 +336,12 @@ impl FromRef<WebState> for MemoryState {
     fn from_ref(state: &WebState) -> Self {
         let App { memory, agents, clock, .. } = &state.app;
         Self { memory: memory.clone(), agents: agents.clone(), clock: clock.clone() }
+    }
+}
+
+impl FromRef<WebState> for McpState {
+    fn from_ref(state: &WebState) -> Self {
+        Self { servers: state.app.mcp.clone(), agents: state.app.agents.clone() }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     db::{Databases, Server},
     egress::Egress,
     http::Kit,
+    integrations::mcp::{McpTools, Servers},
     jobs::{self, Jobs},
     knowledge::{
         Knowledge,
@@ -63,6 +64,8 @@ pub struct App {
     pub knowledge: Knowledge,
     /// Agents.
     pub agents: Agents,
+    /// Servers of other people's tools.
+    pub mcp: Servers,
     /// What agents remember.
     pub memory: Memory,
     /// Meetings of agents.
@@ -134,6 +137,7 @@ impl App {
             clock.clone(),
             program.clone(),
         );
+        let mcp = Servers::new(config.mcp.clone(), egress.clone(), secrets.clone(), clock.clone(), program.clone());
         let sandbox = Sandbox::new(program);
         let delegate = Arc::new(Delegate::default());
         let memory = Memory::new(embedding.clone(), clock.clone());
@@ -149,10 +153,11 @@ impl App {
             Arc::new(ForgetTool::new(memory.clone())),
         ];
         let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
-        let agents = Agents::new(router.clone(), retriever, tools, Vec::new(), clock.clone())
-            .with_limits(limits(&config.agents)?)
-            .with_budgets(budgets.clone())
-            .with_memory(memory.clone());
+        let agents =
+            Agents::new(router.clone(), retriever, tools, vec![Arc::new(McpTools::new(mcp.clone()))], clock.clone())
+                .with_limits(limits(&config.agents)?)
+                .with_budgets(budgets.clone())
+                .with_memory(memory.clone());
         delegate.introduce(&agents);
         let boardroom = Boardroom::new(agents.clone(), jobs.queue::<HoldMeeting>(), clock.clone());
         let runs = Runs::new(databases.clone(), accounts.clone(), agents.clone(), clock.clone());
@@ -177,6 +182,7 @@ impl App {
             secrets,
             knowledge,
             agents,
+            mcp,
             memory,
             boardroom,
             router,

@@ -146,6 +146,13 @@ catalogue! {
     ApprovalWithdrawn "approval.withdrawn" of "the tool": "the run ended before anybody decided";
     PolicyChanged "policy.changed" of "the tool": "what agents may do with it without asking; the old rule and the new";
 
+    // ── Other people's tools (integrations) ──
+    McpServerAdded "mcp_server.added" of "the server": "somebody added a server of tools; where it is, and which secrets it is shown";
+    McpServerLooked "mcp_server.looked" of "the server": "somebody asked a server for its tools; which there are, and what could not be taken";
+    McpServerRemoved "mcp_server.removed" of "the server": "somebody removed a server of tools";
+    McpToolChosen "mcp_tool.chosen" of "the server": "somebody said which agents may use a tool of it, and whether it only reads";
+    McpToolChanged "mcp_tool.changed" of "the server": "it describes a tool otherwise than when that was allowed, so the tool is out of use";
+
     // ── Budgets (models) ──
     BudgetChanged "budget.changed" of "the budget": "somebody set what may be spent in a month, or took the bound away; the bounds before and after";
     BudgetNearlyUsed "budget.nearly_used" of "the budget": "so many percent of it were used up; told once a month";

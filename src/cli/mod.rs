@@ -28,7 +28,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use self::{client::Client, output::Output};
-use crate::{agents::tools, config::Config, knowledge, models::gguf, postgres};
+use crate::{agents::tools, config::Config, integrations::mcp, knowledge, models::gguf, postgres};
 
 /// A staff of AI agents on your own server.
 #[derive(Debug, Parser)]
@@ -130,6 +130,7 @@ fn run_as_child() -> Option<ExitCode> {
     match first.to_str()? {
         "__extract" => Some(knowledge::extract::child::main()),
         "__tool" => Some(tools::sandbox::main()),
+        mcp::child::SUBCOMMAND => Some(mcp::child::main(arguments)),
         "__engine" => Some(gguf::child::main(arguments)),
         "__launch" => Some(postgres::launch::main(arguments)),
         _ => None,

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{oidc, problem::meant, providers, routes};
+use super::{mcp, oidc, problem::meant, providers, routes};
 
 /// The defaults, and the documentation of every setting.
 pub(super) const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -24,7 +24,7 @@ struct Family {
     types: &'static str,
 }
 
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 4] = [
     Family {
         section: "oidc",
         settings: &oidc::SETTINGS,
@@ -37,6 +37,12 @@ const FAMILIES: [Family; 3] = [
         settings: &providers::SETTINGS,
         secret: "key",
         types: "kind = ''\nurl = ''\nlocal = false\nload_timeout_seconds = 0\nidle_timeout_seconds = 0",
+    },
+    Family {
+        section: "mcp.commands",
+        settings: &mcp::SETTINGS,
+        secret: "environment",
+        types: "program = ''\narguments = []\nmemory_mib = 0",
     },
     Family {
         section: "models.routes",

@@ -7,6 +7,7 @@ mod check;
 mod egress;
 mod known;
 mod load;
+mod mcp;
 mod oidc;
 mod problem;
 mod providers;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     egress::{AllowedHost, Egress},
+    mcp::{Mcp, McpCommand},
     oidc::{Oidc, Preset},
     problem::{Origin, Problem},
     providers::{Provider, ProviderKind, ProviderModel},
@@ -58,6 +60,8 @@ pub struct Config {
     /// Further servers of chat models, by name.
     #[serde(default)]
     pub providers: BTreeMap<String, Provider>,
+    /// Servers of other people's tools.
+    pub mcp: Mcp,
     /// What models may be spent on.
     pub budgets: Budgets,
     /// The audit log.

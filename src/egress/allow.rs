@@ -88,6 +88,9 @@ pub(super) fn of_providers(config: &Config) -> Result<Vec<Grant>> {
             None => Grant::vendor(&format!("providers.{name}"), provider.url())?,
         });
     }
+    for address in &config.mcp.addresses {
+        granted.push(Grant::provider("mcp.addresses", address)?);
+    }
     for (name, provider) in &config.oidc {
         let endpoints = provider.endpoints.iter().map(String::as_str);
         for address in iter::once(provider.issuer()).chain(endpoints) {

@@ -2,6 +2,7 @@
 
 mod mcp;
 mod openai;
+mod servers;
 
 use std::{path::Path, process::Command};
 
@@ -18,8 +19,13 @@ struct Desk {
 
 impl Desk {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// The same, with further settings.
+    async fn with(more: &str) -> Self {
         let ollama = StandIn::start().await;
-        let settings = format!("[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = {:?}\n", ollama.url());
+        let settings = format!("[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = {:?}\n{more}", ollama.url());
         let aegis = blocking(move || {
             let mut aegis = Appliance::new(&settings);
             aegis.serve();

@@ -353,7 +353,7 @@ impl Office {
             "session" => self.things.session.to_string(),
             "invitation" => self.things.invitation.to_string(),
             "name" if path.contains("secrets") => SECRET.to_owned(),
-            "identity" | "provider" => "none".to_owned(),
+            "identity" | "provider" | "server" => "none".to_owned(),
             "build" => "0".to_owned(),
             "*path" => "css/base.css".to_owned(),
             _ => panic!("say in Office::thing what {{{name}}} of {path} is, so that the matrix can try it"),

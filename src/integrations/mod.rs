@@ -1,0 +1,3 @@
+//! Other people's services, one vendor a room.
+
+pub mod mcp;
