@@ -167,7 +167,7 @@ impl Checks<'_> {
             let message = format!("\"{}\" is not an address of a server", super::load::masked(&ollama.url));
             self.refuse("models.ollama.url", message, Some("write it as \"http://127.0.0.1:11434\""));
         }
-        if ollama.model.trim().is_empty() && routes::ask_ollama(config) {
+        if ollama.model.trim().is_empty() && models.targets().any(|target| target == "ollama") {
             self.refuse(
                 "models.ollama.model",
                 "is empty, and the chain asks ollama",

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Models;
+
 /// The settings of a route, as `config.example.toml` explains them.
 pub(super) const SETTINGS: [&str; 5] = ["chain", "context", "refusal", "retries", "longest_wait_seconds"];
 
@@ -27,6 +29,20 @@ pub struct ModelRoute {
     /// The longest pause before that, in seconds; what asks for a longer one is passed by. Unset: 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_wait_seconds: Option<u64>,
+}
+
+impl Models {
+    /// Every target that some route names.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        let routes = self.routes.values();
+        let named = routes.flat_map(|route| route.chain.iter().chain(&route.context).chain(&route.refusal));
+        self.chain.iter().chain(named).map(String::as_str)
+    }
+
+    /// Whether some route asks the server of `[models.ollama]`.
+    pub fn ask_ollama(&self) -> bool {
+        self.targets().any(|target| target == "ollama" || target.starts_with("ollama/"))
+    }
 }
 
 impl ModelRoute {

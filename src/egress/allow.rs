@@ -78,7 +78,7 @@ impl Grant {
 pub(super) fn of_providers(config: &Config) -> Result<Vec<Grant>> {
     let mut granted = Vec::new();
     let embeds = config.embedding.provider == EmbeddingProvider::Ollama;
-    if embeds || config.models.chain.iter().any(|target| target == "ollama") {
+    if embeds || config.models.ask_ollama() {
         granted.push(Grant::provider("models.ollama.url", &config.models.ollama.url)?);
     }
     for (name, provider) in &config.providers {
@@ -295,5 +295,11 @@ mod tests {
         assert_eq!(loaded("ollama,builtin", "builtin"), 1);
         assert_eq!(loaded("builtin", "ollama"), 1);
         assert_eq!(loaded("builtin", "builtin"), 0);
+        // One of its other models, and a route that is not the default one.
+        assert_eq!(loaded("ollama/qwen3:8b,builtin", "builtin"), 1);
+        let route = ("AEGIS_MODELS__ROUTES__CAREFUL__CHAIN".to_owned(), "ollama".to_owned());
+        let chain = ("AEGIS_MODELS__CHAIN".to_owned(), "builtin".to_owned());
+        let config = Config::load_from(None, [chain, route], None).unwrap();
+        assert_eq!(of_providers(&config).unwrap().len(), 1);
     }
 }

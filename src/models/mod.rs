@@ -61,8 +61,10 @@ pub fn catalogue_of(
     log: Log,
     clock: &SharedClock,
 ) -> Result<Catalogue> {
-    let own = ollama::Server::new(&config.models.ollama, egress.clone())?;
-    let mut servers = BTreeMap::from([("ollama".to_owned(), own)]);
+    let mut servers = BTreeMap::new();
+    if config.models.ask_ollama() || config.embedding.provider == EmbeddingProvider::Ollama {
+        servers.insert("ollama".to_owned(), ollama::Server::new(&config.models.ollama, egress.clone())?);
+    }
     for (name, provider) in config.providers.iter().filter(|(_, provider)| provider.kind() == ProviderKind::Ollama) {
         let settings = config::Ollama { url: provider.url().to_owned(), ..config.models.ollama.clone() };
         servers.insert(name.clone(), ollama::Server::new(&settings, egress.clone())?);

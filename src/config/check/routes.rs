@@ -45,14 +45,6 @@ impl Checks<'_> {
     }
 }
 
-/// Whether some route asks the model of `[models.ollama]`.
-pub(super) fn ask_ollama(config: &Config) -> bool {
-    let models = &config.models;
-    let of_routes =
-        models.routes.values().flat_map(|route| route.chain.iter().chain(&route.context).chain(&route.refusal));
-    models.chain.iter().chain(of_routes).any(|target| target == "ollama")
-}
-
 /// Why `target` is none, and what was meant.
 fn problem(config: &Config, target: &str) -> Option<(String, String)> {
     let providers = || config.providers.keys().map(String::as_str);

@@ -93,8 +93,12 @@ impl Catalogue {
     fn server(&self, name: &str) -> Result<&Server> {
         self.servers.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.servers.keys().map(String::as_str).collect();
-            Error::not_found(&format!("an Ollama server named {}", shown(name)))
-                .remedy(format!("there are: {}", known.join(", ")))
+            let missing = Error::not_found(&format!("an Ollama server named {}", shown(name)));
+            if known.is_empty() {
+                missing.remedy("put `ollama` or one of its models into a chain of [models]")
+            } else {
+                missing.remedy(format!("there are: {}", known.join(", ")))
+            }
         })
     }
 
