@@ -14,7 +14,7 @@
 //! agents/         soul, staff (who there is, versions, their pages), tool (trait + registry), run (the loop), citations, quoting, conversations
 //! integrations/   other people's services: mcp (servers of tools)
 //!  ── floor 3 ─────────────────────────────────────────────────────────────────
-//! knowledge/      extract/{pdf,docx,text}, chunk, ingest, search
+//! knowledge/      collections (who reads what), extract/{pdf,docx,text}, chunk, ingest, search (by meaning and by words)
 //! models/         chat + embedding traits; ollama, openai, gemini, anthropic, gguf (the built-in engine), minilm (the built-in vectors); router; catalogue (what there is, pulls)
 //!  ── floor 2 ─────────────────────────────────────────────────────────────────
 //! tenants/        provisioning: schema, roles; their life: suspended, resumed, deleted, gone

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     audit::{Action, Actor},
-    support::{Error, Result, ids::UserId},
+    support::{
+        Error, Result,
+        ids::{TenantId, UserId},
+    },
     tenants::{Renaming, Tenant},
 };
 
@@ -107,6 +110,15 @@ impl Accounts {
     /// A member of an organisation.
     pub async fn member(&self, tenant: &Tenant, user: UserId) -> Result<Option<Member>> {
         Ok(members::list(self.inner.db.control(), &tenant.id, Some(user)).await?.pop())
+    }
+
+    /// What somebody may do in an organisation now; `None` for whoever does not belong to it, or is suspended there or
+    /// altogether.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn role_of(&self, tenant: &TenantId, user: UserId) -> Result<Option<Role>> {
+        members::role_of(self.inner.db.control(), tenant, user).await
     }
 
     /// Changes a membership. Whoever is suspended or removed is signed out at once; with another role, sessions get new

@@ -88,6 +88,9 @@ pub enum Permission {
     /// Add and delete documents.
     #[serde(rename = "knowledge:write")]
     KnowledgeWrite,
+    /// Make collections and say who reads them.
+    #[serde(rename = "knowledge:manage")]
+    KnowledgeManage,
     /// Edit agents: their profiles, tools and policies; what they remember of the organisation; MCP servers.
     #[serde(rename = "agents:manage")]
     AgentsManage,
@@ -116,11 +119,12 @@ pub enum Permission {
 
 impl Permission {
     /// All, as the table lists them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ChatRead,
         Self::ChatWrite,
         Self::KnowledgeRead,
         Self::KnowledgeWrite,
+        Self::KnowledgeManage,
         Self::AgentsManage,
         Self::ApprovalsDecide,
         Self::UsageRead,
@@ -138,6 +142,7 @@ impl Permission {
             Self::ChatWrite => "chat:write",
             Self::KnowledgeRead => "knowledge:read",
             Self::KnowledgeWrite => "knowledge:write",
+            Self::KnowledgeManage => "knowledge:manage",
             Self::AgentsManage => "agents:manage",
             Self::ApprovalsDecide => "approvals:decide",
             Self::UsageRead => "usage:read",
@@ -156,6 +161,7 @@ impl Permission {
             Self::ChatWrite => "ask agents",
             Self::KnowledgeRead => "read and search documents",
             Self::KnowledgeWrite => "add and delete documents",
+            Self::KnowledgeManage => "make collections and say who reads them",
             Self::AgentsManage => "edit agents, their tools and policies, and what they remember",
             Self::ApprovalsDecide => "allow or deny what agents ask for in anybody's runs",
             Self::UsageRead => "see what models were used for and what that cost",
@@ -172,7 +178,8 @@ impl Permission {
         match self {
             Self::ChatRead | Self::KnowledgeRead => Role::Viewer,
             Self::ChatWrite | Self::KnowledgeWrite | Self::MembersRead => Role::Member,
-            Self::AgentsManage
+            Self::KnowledgeManage
+            | Self::AgentsManage
             | Self::ApprovalsDecide
             | Self::UsageRead
             | Self::MembersManage
@@ -234,6 +241,7 @@ mod tests {
                 "chat:write: owner admin member",
                 "knowledge:read: owner admin member viewer",
                 "knowledge:write: owner admin member",
+                "knowledge:manage: owner admin",
                 "agents:manage: owner admin",
                 "approvals:decide: owner admin",
                 "usage:read: owner admin",

@@ -72,8 +72,8 @@ pub fn declared(app: &App) -> Vec<Declared> {
 fn table(state: WebState) -> Table<WebState> {
     use Access::{InPerson, Needs, Open, Operator, SignedIn};
     use Permission::{
-        AgentsManage, AuditRead, ChatRead, ChatWrite, KnowledgeRead, KnowledgeWrite, MembersManage, MembersRead,
-        SecretsManage, SettingsManage, UsageRead,
+        AgentsManage, AuditRead, ChatRead, ChatWrite, KnowledgeManage, KnowledgeRead, KnowledgeWrite, MembersManage,
+        MembersRead, SecretsManage, SettingsManage, UsageRead,
     };
     Table::new(state)
         // Open to everybody
@@ -226,11 +226,27 @@ fn table(state: WebState) -> Table<WebState> {
         // Knowledge
         .get("/knowledge", Needs(KnowledgeRead), knowledge::show_knowledge)
         .upload("/knowledge", Needs(KnowledgeWrite), knowledge::add_documents_by_form)
+        .get("/knowledge/collections", Needs(KnowledgeRead), knowledge::show_collections)
+        .post("/knowledge/collections", Needs(KnowledgeManage), knowledge::create_collection_by_form)
+        .post("/knowledge/collections/{collection}", Needs(KnowledgeManage), knowledge::change_collection_by_form)
+        .post(
+            "/knowledge/collections/{collection}/delete",
+            Needs(KnowledgeManage),
+            knowledge::remove_collection_by_form,
+        )
+        .get("/api/knowledge/collections", Needs(KnowledgeRead), knowledge::list_collections)
+        .post("/api/knowledge/collections", Needs(KnowledgeManage), knowledge::create_collection)
+        .post("/api/knowledge/collections/{collection}", Needs(KnowledgeManage), knowledge::change_collection)
+        .delete("/api/knowledge/collections/{collection}", Needs(KnowledgeManage), knowledge::remove_collection)
         .get("/knowledge/{document}", Needs(KnowledgeRead), knowledge::show_document)
         .post("/knowledge/{document}/delete", Needs(KnowledgeWrite), knowledge::delete_document_by_form)
+        .post("/knowledge/{document}/cancel", Needs(KnowledgeWrite), knowledge::cancel_document_by_form)
+        .post("/knowledge/{document}/retry", Needs(KnowledgeWrite), knowledge::retry_document_by_form)
         .get("/knowledge/{document}/original", Needs(KnowledgeRead), knowledge::download_original)
         .get("/api/knowledge/documents", Needs(KnowledgeRead), knowledge::list_documents)
         .upload("/api/knowledge/documents", Needs(KnowledgeWrite), knowledge::add_documents)
+        .post("/api/knowledge/documents/{document}/cancel", Needs(KnowledgeWrite), knowledge::cancel_document)
+        .post("/api/knowledge/documents/{document}/retry", Needs(KnowledgeWrite), knowledge::retry_document)
         .delete("/api/knowledge/documents/{document}", Needs(KnowledgeWrite), knowledge::delete_document)
         .get("/api/knowledge/search", Needs(KnowledgeRead), knowledge::search_passages)
         .get("/api/knowledge/passages/{passage}", Needs(KnowledgeRead), knowledge::show_passage)
@@ -372,9 +388,14 @@ impl FromRef<WebState> for UsageState {
 
 impl FromRef<WebState> for KnowledgeState {
     fn from_ref(state: &WebState) -> Self {
-        let App { knowledge, clock, config, .. } = &state.app;
+        let App { agents, knowledge, clock, config, .. } = &state.app;
         let max_file_bytes = config.knowledge.max_file_mib << 20;
-        Self { knowledge: knowledge.clone(), clock: clock.clone(), max_file_bytes }
+        Self {
+            knowledge: knowledge.clone(),
+            clock: clock.clone(),
+            colleagues: Arc::new(agents.clone()),
+            max_file_bytes,
+        }
     }
 }
 

@@ -1,12 +1,13 @@
-//! What the chat says about the knowledge base before the first question. It is put together here, because neither
-//! agents nor knowledge names the other.
+//! What the chat says about the knowledge base before the first question, and which agents a collection may be opened to.
+//! It is put together here, because neither agents nor knowledge names the other.
 
 use async_trait::async_trait;
 
 use crate::{
-    agents::http::Shelf,
+    accounts::Role,
+    agents::{Agents, http::Shelf},
     db::TenantDb,
-    knowledge::{Knowledge, Status},
+    knowledge::{Knowledge, Reader, http::Colleagues},
     support::Result,
 };
 
@@ -15,16 +16,14 @@ const TITLES: usize = 4;
 
 #[async_trait]
 impl Shelf for Knowledge {
-    async fn shelf(&self, db: &TenantDb) -> Result<(usize, Vec<String>)> {
-        let mut titles: Vec<String> = self
-            .list(db)
-            .await?
-            .into_iter()
-            .filter(|document| document.status == Status::Ready)
-            .map(|document| document.title)
-            .collect();
-        let ready = titles.len();
-        titles.truncate(TITLES);
-        Ok((ready, titles))
+    async fn shelf(&self, db: &TenantDb, role: Role) -> Result<(usize, Vec<String>)> {
+        self.open(db, Reader::person(role)).newest(TITLES).await
+    }
+}
+
+#[async_trait]
+impl Colleagues for Agents {
+    async fn colleagues(&self, db: &TenantDb) -> Result<Vec<(String, String)>> {
+        Ok(self.agents(db).await?.into_iter().map(|agent| (agent.id, agent.name)).collect())
     }
 }

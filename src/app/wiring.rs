@@ -31,7 +31,7 @@ use crate::{
     knowledge::{
         Knowledge,
         jobs::{self as knowledge_jobs, IngestDocument, Ingester},
-        tools::{KnowledgeRetriever, ReadTool, SearchTool},
+        tools::{KnowledgeRetriever, ReadTool, SearchTool, Shelves},
     },
     models::{self, Router, budget::Budgets, catalogue::Catalogue, embedding::EmbeddingModel},
     postgres::Supervisor,
@@ -141,9 +141,10 @@ impl App {
         let sandbox = Sandbox::new(program);
         let delegate = Arc::new(Delegate::default());
         let memory = Memory::new(embedding.clone(), clock.clone());
+        let shelves = Shelves::new(knowledge.clone(), accounts.clone());
         let tools: Vec<Arc<dyn Tool>> = vec![
-            Arc::new(SearchTool::new(knowledge.clone())),
-            Arc::new(ReadTool::new(knowledge.clone())),
+            Arc::new(SearchTool(shelves.clone())),
+            Arc::new(ReadTool(shelves.clone())),
             Arc::new(ClockTool::new(clock.clone())),
             Arc::new(Calculator::new(sandbox.clone())),
             Arc::new(Fetch::new(egress.clone(), sandbox)),
@@ -152,7 +153,7 @@ impl App {
             Arc::new(RecallTool::new(memory.clone())),
             Arc::new(ForgetTool::new(memory.clone())),
         ];
-        let retriever = Arc::new(KnowledgeRetriever::new(knowledge.clone()));
+        let retriever = Arc::new(KnowledgeRetriever(shelves));
         let agents =
             Agents::new(router.clone(), retriever, tools, vec![Arc::new(McpTools::new(mcp.clone()))], clock.clone())
                 .with_limits(limits(&config.agents)?)
@@ -248,6 +249,7 @@ async fn start_jobs(app: &App) -> Result<()> {
     jobs.work(workers, Ingester::new(databases.clone(), knowledge.clone()));
     jobs.work(MEETINGS, Usher::new(databases.clone(), boardroom.clone()));
     jobs.prune();
+    tokio::spawn(knowledge_jobs::purge_daily(knowledge.clone(), tenants.clone(), config.knowledge.keep_versions_days));
     tokio::spawn(resume(knowledge.clone(), boardroom.clone(), tenants.clone()));
     Ok(())
 }

@@ -106,7 +106,12 @@ catalogue! {
     DocumentAdded "document.added" of "the document": "a file was taken in; its name, size and hash";
     DocumentIngested "document.ingested" of "the document": "it was read and can be searched; how long that took";
     DocumentFailed "document.failed" of "the document": "it could not be read, and why";
-    DocumentRemoved "document.removed" of "the document": "it was deleted, or replaced by another file";
+    DocumentRemoved "document.removed" of "the document": "it was deleted for good, with which of its versions";
+    DocumentSuperseded "document.superseded" of "the document": "a newer version took its place; which one";
+    DocumentCancelled "document.cancelled" of "the document": "somebody stopped it before it could be searched";
+    CollectionCreated "collection.created" of "the collection": "somebody made a collection; its name and who reads it";
+    CollectionChanged "collection.changed" of "the collection": "its name or its rights were changed, and what they were before";
+    CollectionRemoved "collection.removed" of "the collection": "an empty collection was removed; its name";
 
     // ── Runs of agents, with their models and tools (agents) ──
     RunStarted "run.started" of "the agent": "a question was asked; the question, the conversation before it, what is searched for";

@@ -14,6 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::output::Output;
+pub use crate::http::format::percent_encoded as encode;
 use crate::{
     app::lifecycle::{Appliance, Serving, StartError},
     config::Config,
@@ -107,19 +108,6 @@ impl Client {
         let text = response.into_body().collect().await?.to_bytes();
         Err(refusal(status, &text).into())
     }
-}
-
-/// One piece of a path or a query, percent-encoded.
-pub fn encode(piece: &str) -> String {
-    use std::fmt::Write;
-    piece.bytes().fold(String::with_capacity(piece.len()), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-        text
-    })
 }
 
 async fn read_json<T: DeserializeOwned>(response: Response<Incoming>) -> anyhow::Result<T> {

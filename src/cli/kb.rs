@@ -20,6 +20,9 @@ pub enum Kb {
         /// The tenant's slug.
         #[arg(long)]
         tenant: String,
+        /// The collection that they go into, by its name; the default one unless told.
+        #[arg(long)]
+        collection: Option<String>,
         /// PDF, DOCX, Markdown or text files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -81,7 +84,7 @@ struct Document {
 
 impl Document {
     fn is_settled(&self) -> bool {
-        matches!(self.status.as_str(), "ready" | "failed")
+        matches!(self.status.as_str(), "ready" | "failed" | "cancelled" | "superseded")
     }
 }
 
@@ -98,7 +101,7 @@ impl Kb {
     /// Runs the command.
     pub async fn run(self, client: &Client, output: &Output) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Add { tenant, files } => add(client, output, &tenant, files).await,
+            Self::Add { tenant, collection, files } => add(client, output, &tenant, collection.as_deref(), files).await,
             Self::List { tenant } => {
                 let documents: Vec<Document> = client.get(&path(&tenant, "documents")).await?;
                 output.result(&documents, |documents| describe_documents(documents))?;
@@ -130,11 +133,18 @@ fn path(tenant: &str, rest: &str) -> String {
 }
 
 /// Sends every file first, so that they are read side by side, then waits for all of them.
-async fn add(client: &Client, output: &Output, tenant: &str, files: Vec<PathBuf>) -> anyhow::Result<ExitCode> {
+async fn add(
+    client: &Client,
+    output: &Output,
+    tenant: &str,
+    collection: Option<&str>,
+    files: Vec<PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    let collection = collection.map(|name| format!("&collection={}", encode(name))).unwrap_or_default();
     let mut added = Vec::new();
     for file in files {
         let name = file.file_name().map_or_else(|| "file".to_owned(), |name| name.to_string_lossy().into_owned());
-        let route = path(tenant, &format!("documents?name={}", encode(&name)));
+        let route = path(tenant, &format!("documents?name={}{collection}", encode(&name)));
         let row = match client.upload::<Value>(&route, &file).await {
             Ok(answer) => AddedFile {
                 file,

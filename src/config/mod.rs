@@ -199,6 +199,8 @@ pub struct Knowledge {
     pub passage_tokens: u32,
     /// Documents ingested at once.
     pub workers: u32,
+    /// Days that a version is kept after a newer one took its place; 0: for ever.
+    pub keep_versions_days: u32,
 }
 
 /// `[embedding]`

@@ -25,7 +25,7 @@ use crate::{
     audit::{self, Action, NewEntry},
     db::TenantDb,
     http::Kit,
-    knowledge::{Knowledge, Passage},
+    knowledge::{Knowledge, Library, Passage, Reader},
     support::{
         Error, Result,
         clock::SharedClock,
@@ -183,12 +183,17 @@ impl Desk {
         Ok(tool.with_annotations(read_only))
     }
 
+    /// What the person may read whose token came with the request.
+    fn library(&self) -> Library<'_> {
+        self.knowledge.open(&self.db, Reader::person(self.signed_in.role))
+    }
+
     async fn search(&self, search: Search) -> Result<Value> {
         if search.query.trim().is_empty() {
             return Err(Error::invalid("the query is empty").remedy("say what to look for"));
         }
         let limit = search.limit.unwrap_or(HITS.0).clamp(1, HITS.1);
-        let hits = self.knowledge.search(&self.db, &search.query, limit).await?;
+        let hits = self.library().search(&search.query, limit).await?;
         let ids: Vec<_> = hits.iter().map(|hit| hit.passage.id).collect();
         self.note(json!({"query": search.query, "passages": ids, "by": "mcp"})).await?;
         let passages: Vec<_> = hits.iter().map(|hit| self.shown(&hit.passage, &hit.title)).collect();
@@ -197,12 +202,12 @@ impl Desk {
 
     async fn read(&self, read: Read) -> Result<Value> {
         let id: PassageId = read.passage_id.parse()?;
-        let passage = self.knowledge.passage(&self.db, id).await?.ok_or_else(|| Error::not_found("the passage"))?;
-        let document = self.knowledge.document(&self.db, passage.document).await?;
+        let passage = self.library().passage(id).await?.ok_or_else(|| Error::not_found("the passage"))?;
+        let document = self.library().document(passage.document).await?;
         let title = document.ok_or_else(|| Error::not_found("the document"))?.title;
         let from = passage.ordinal - read.before.unwrap_or(1).clamp(0, AROUND);
         let to = passage.ordinal + read.after.unwrap_or(1).clamp(0, AROUND);
-        let passages = self.knowledge.passages_between(&self.db, passage.document, from, to).await?;
+        let passages = self.library().passages_between(passage.document, from, to).await?;
         let ids: Vec<_> = passages.iter().map(|passage| passage.id).collect();
         self.note(json!({"read": id, "passages": ids, "by": "mcp"})).await?;
         let passages: Vec<_> = passages.iter().map(|passage| self.shown(passage, &title)).collect();

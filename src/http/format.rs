@@ -31,6 +31,20 @@ pub fn count(number: i64, noun: &str) -> String {
     }
 }
 
+/// One piece of a path or a query, percent-encoded: `a%20b`.
+pub fn percent_encoded(piece: &str) -> String {
+    use std::fmt::Write as _;
+    piece.bytes().fold(String::with_capacity(piece.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
 /// `1,204`
 pub fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();

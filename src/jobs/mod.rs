@@ -244,6 +244,16 @@ impl<J: Job> Queue<J> {
             other => Error::internal(other.to_string()),
         })
     }
+
+    /// The jobs that are neither done nor given up, whether somebody does them now or not. One that cannot be read, which
+    /// an older binary may have left, is left out.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn waiting(&self) -> Result<Vec<J>> {
+        let payloads = store::waiting(self.storage.pool(), J::QUEUE).await?;
+        Ok(payloads.iter().filter_map(|payload| serde_json::from_slice(payload).ok()).collect())
+    }
 }
 
 /// One job at a time is fetched: a batch would wait, out of other workers' reach, behind the jobs that run, and while

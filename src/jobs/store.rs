@@ -43,6 +43,19 @@ pub(super) async fn wake(pool: &PgPool, tenant: &TenantId) -> Result<u64> {
     Ok(woken.rows_affected())
 }
 
+/// What the jobs of a queue carry that are not done and not given up.
+pub(super) async fn waiting(pool: &PgPool, queue: &str) -> Result<Vec<Vec<u8>>> {
+    let payloads = sqlx::query_scalar(
+        "SELECT job FROM apalis.jobs
+         WHERE job_type = $1
+           AND (status IN ('Pending', 'Queued', 'Running') OR (status = 'Failed' AND attempts < max_attempts))",
+    )
+    .bind(queue)
+    .fetch_all(pool)
+    .await?;
+    Ok(payloads)
+}
+
 /// Removes a tenant's jobs, whatever has become of them.
 pub(super) async fn forget(pool: &PgPool, tenant: &TenantId) -> Result<u64> {
     let removed = sqlx::query("DELETE FROM apalis.jobs WHERE position(convert_to($1, 'UTF8') IN job) > 0")

@@ -1,6 +1,9 @@
 //! The durable job that makes documents searchable, and the sweep that finds those which lost theirs.
 
+use std::{collections::HashSet, time::Duration};
+
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::{Enqueue, Knowledge};
@@ -38,7 +41,16 @@ impl Enqueue for Queue<IngestDocument> {
     async fn enqueue(&self, tenant: &TenantId, document: DocumentId) -> Result<()> {
         self.push(&IngestDocument { tenant: tenant.clone(), document }).await
     }
+
+    async fn enqueued(&self, tenant: &TenantId) -> Result<HashSet<DocumentId>> {
+        let waiting = self.waiting().await?.into_iter();
+        Ok(waiting.filter(|job| job.tenant == *tenant).map(|job| job.document).collect())
+    }
 }
+
+/// After a start there is more urgent work than old versions.
+const FIRST_PURGE: Duration = Duration::from_mins(10);
+const PURGE_EVERY: Duration = Duration::from_hours(24);
 
 /// Does the jobs.
 pub struct Ingester {
@@ -95,4 +107,33 @@ pub async fn resume(knowledge: &Knowledge, tenants: &Tenants) -> Result<usize> {
         tracing::info!(documents = resumed, "documents that were not finished are queued again");
     }
     Ok(resumed)
+}
+
+/// Removes, each day, the versions whose place was taken more than so many days ago; none at all for 0. Ends when it is
+/// dropped.
+pub async fn purge_daily(knowledge: Knowledge, tenants: Tenants, days: u32) {
+    if days == 0 {
+        return;
+    }
+    tokio::time::sleep(FIRST_PURGE).await;
+    loop {
+        if let Err(error) = purge(&knowledge, &tenants, days).await {
+            tracing::error!(%error, "old versions of documents could not be removed; tomorrow again");
+        }
+        tokio::time::sleep(PURGE_EVERY).await;
+    }
+}
+
+async fn purge(knowledge: &Knowledge, tenants: &Tenants, days: u32) -> Result<()> {
+    let moment = knowledge.clock().now() - TimeDelta::days(i64::from(days));
+    for tenant in tenants.list().await? {
+        let one = async { knowledge.purge(&tenants.open(&tenant).await?, moment).await };
+        match one.await {
+            Ok(0) => {}
+            Ok(versions) => tracing::info!(tenant = %tenant.id, versions, "old versions of documents were removed"),
+            // It may just have been suspended; the others' turn comes all the same.
+            Err(error) => tracing::warn!(tenant = %tenant.id, %error, "old versions could not be looked for"),
+        }
+    }
+    Ok(())
 }

@@ -2,17 +2,23 @@
 //! and by words.
 //!
 //! The originals stay in the tenant's own database. Files are read by a child process with limits ([`extract`]),
-//! cut into passages ([`chunk`]), embedded, and searched by vector and full text together ([`Knowledge::search`]).
+//! cut into passages ([`chunk`]), embedded ([`ingest`]), and searched by vector and full text together ([`search`]).
+//! Whoever asks does so through a [`Library`], which knows what they may read ([`collections`]).
 
 mod chunk;
+pub mod collections;
+mod document;
 pub mod extract;
 pub mod http;
 mod ingest;
 pub mod jobs;
+mod language;
+pub mod search;
 mod store;
 pub mod tools;
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,12 +26,15 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use utoipa::ToSchema;
 
 use self::extract::Kind;
+pub use self::{
+    collections::{Collection, CollectionDraft, Reader, Rights},
+    document::{Added, Document, Documents, Listing, Passage, Status, Upload},
+    search::{Filter, Hit},
+};
 use crate::{
     audit::{self, Action, Actor, NewEntry},
     config,
@@ -39,129 +48,6 @@ use crate::{
     },
 };
 
-/// Characters of a file name that are kept.
-const NAME_CHARS: usize = 200;
-/// Characters of a question that are searched for.
-const QUESTION_CHARS: usize = 2000;
-/// The most hits that one search gives.
-const MOST_HITS: usize = 50;
-
-/// How far a document has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Stored, waiting for a worker.
-    Queued,
-    /// Its text is being extracted.
-    Reading,
-    /// Its passages are being embedded; the progress says how many are.
-    Embedding,
-    /// It can be searched.
-    Ready,
-    /// It cannot be read; the error says why. The original is kept.
-    Failed,
-}
-
-impl Status {
-    const ALL: [Self; 5] = [Self::Queued, Self::Reading, Self::Embedding, Self::Ready, Self::Failed];
-
-    /// `queued`, `reading`, `embedding`, `ready`, `failed`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Reading => "reading",
-            Self::Embedding => "embedding",
-            Self::Ready => "ready",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Whether nothing more will happen to the document by itself.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Ready | Self::Failed)
-    }
-
-    fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|status| status.as_str() == name);
-        found.ok_or_else(|| Error::internal(format!("no such status: {name}")))
-    }
-}
-
-/// A document of the knowledge base.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Document {
-    /// Its identifier.
-    pub id: DocumentId,
-    /// The name under which it was uploaded.
-    pub title: String,
-    /// Its media type, by content.
-    pub media_type: String,
-    /// The original's size.
-    pub bytes: i64,
-    /// The original's SHA-256, in hex.
-    pub sha256: String,
-    /// How far it has come.
-    pub status: Status,
-    /// Why it failed, as a sentence for a person; before the end, what the next attempt waits for.
-    pub error: Option<String>,
-    /// Passages embedded, of how many. The second is 0 until the file has been read.
-    pub progress: (i32, i32),
-    /// How many passages it has; 0 until the file has been read.
-    pub passages: i32,
-    /// How many pages it has, for formats that have pages.
-    pub pages: Option<i32>,
-    /// When it was uploaded.
-    pub created_at: DateTime<Utc>,
-    /// Since when it can be searched.
-    pub ready_at: Option<DateTime<Utc>>,
-}
-
-/// A passage of a document: as much text as the embedding model reads at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Passage {
-    /// Its identifier.
-    pub id: PassageId,
-    /// Its document.
-    pub document: DocumentId,
-    /// Its place in the document, from 0.
-    pub ordinal: i32,
-    /// Where it stands: `page 3`, `Leave › Parental leave`, `lines 10–24`, `part 2`.
-    pub locator: String,
-    /// What it says.
-    pub text: String,
-}
-
-/// A passage that a search found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Hit {
-    /// The passage.
-    pub passage: Passage,
-    /// Its document's title.
-    pub title: String,
-    /// From 0 to 1, where 1 is the best by vector and by words alike. Comparable within one search only.
-    pub score: f32,
-}
-
-/// A file that somebody gives to the knowledge base.
-#[derive(Debug, Clone)]
-pub struct Upload {
-    /// Its name; folders in it are ignored.
-    pub file_name: String,
-    /// Its content.
-    pub bytes: Vec<u8>,
-    /// Who gives it.
-    pub by: Actor,
-}
-
-/// What became of an upload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Added {
-    /// The document, new or known.
-    pub document: Document,
-    /// The same bytes were there before; nothing was stored. A document that had failed is tried again.
-    pub already_there: bool,
-}
-
 /// Puts documents on the way to [`Knowledge::ingest`], durably.
 #[async_trait]
 pub trait Enqueue: Send + Sync + 'static {
@@ -170,6 +56,12 @@ pub trait Enqueue: Send + Sync + 'static {
     /// # Errors
     /// When the queue cannot be reached.
     async fn enqueue(&self, tenant: &TenantId, document: DocumentId) -> Result<()>;
+
+    /// The tenant's documents that are on the way already.
+    ///
+    /// # Errors
+    /// When the queue cannot be reached.
+    async fn enqueued(&self, tenant: &TenantId) -> Result<HashSet<DocumentId>>;
 }
 
 /// The use cases of the knowledge base. Cheap to clone.
@@ -186,6 +78,13 @@ struct Inner {
     program: PathBuf,
 }
 
+/// A tenant's knowledge base as one reader sees it.
+pub struct Library<'a> {
+    knowledge: &'a Knowledge,
+    db: &'a TenantDb,
+    reader: Reader,
+}
+
 impl Knowledge {
     /// The knowledge base with its embedding model. `program` is this binary, which is run again as
     /// `program __extract` to read files.
@@ -199,124 +98,9 @@ impl Knowledge {
         Self { inner: Arc::new(Inner { settings, model, queue: Box::new(queue), clock, program }) }
     }
 
-    /// Stores a file and puts it on the way to be ingested.
-    ///
-    /// The same bytes are stored once. Another file under the name of a document that is there replaces that
-    /// document in the moment in which it can be searched itself; until then the old one answers.
-    ///
-    /// # Errors
-    /// `TooLarge` over the configured size; `Invalid` when its type cannot be read, with the types that can.
-    pub async fn add(&self, db: &TenantDb, upload: Upload) -> Result<Added> {
-        let Upload { file_name, bytes, by } = upload;
-        let file_name = clean_name(&file_name);
-        self.check_size(&file_name, bytes.len())?;
-        let kind = Kind::of(&file_name, &bytes).map_err(|failure| Error::invalid(format!("{file_name}: {failure}")))?;
-        let (bytes, sha256) = tokio::task::spawn_blocking(move || {
-            let sha256 = Sha256::digest(&bytes);
-            (bytes, sha256)
-        })
-        .await
-        .map_err(Error::internal)?;
-        let id = DocumentId::generate();
-        let new = store::NewDocument {
-            id,
-            file_name: &file_name,
-            media_type: kind.media_type(),
-            sha256: &sha256,
-            bytes: &bytes,
-            by: &by,
-            at: self.inner.clock.now(),
-        };
-        if store::insert(db.pool(), &new).await? {
-            let detail = json!({ "title": file_name, "bytes": bytes.len(), "sha256": hex::encode(sha256), "media_type": kind.media_type() });
-            self.record(db, by, Action::DocumentAdded, id, detail).await?;
-            self.inner.queue.enqueue(db.tenant(), id).await?;
-            let document = self.document(db, id).await?.ok_or_else(|| Error::not_found("the document"))?;
-            return Ok(Added { document, already_there: false });
-        }
-        let known = store::document_of_content(db.pool(), &sha256).await?;
-        let mut document = known.ok_or_else(|| {
-            // It was deleted between our attempt and our question.
-            Error::conflict("the document was just being deleted").remedy("upload it again")
-        })?;
-        if store::retry(db.pool(), document.id).await? {
-            self.inner.queue.enqueue(db.tenant(), document.id).await?;
-            document = self.document(db, document.id).await?.unwrap_or(document);
-        }
-        Ok(Added { document, already_there: true })
-    }
-
-    /// All documents, the newest first.
-    pub async fn list(&self, db: &TenantDb) -> Result<Vec<Document>> {
-        store::documents(db.pool()).await
-    }
-
-    /// One document.
-    pub async fn document(&self, db: &TenantDb, id: DocumentId) -> Result<Option<Document>> {
-        store::document(db.pool(), id).await
-    }
-
-    /// The original: file name, media type, bytes.
-    pub async fn original(&self, db: &TenantDb, id: DocumentId) -> Result<Option<(String, String, Vec<u8>)>> {
-        let Some(document) = self.document(db, id).await? else { return Ok(None) };
-        let bytes = Vec::with_capacity(usize::try_from(document.bytes).unwrap_or_default());
-        let bytes = store::original(db.pool(), id)
-            .try_fold(bytes, async |mut bytes, part| {
-                bytes.extend(part);
-                Ok(bytes)
-            })
-            .await?;
-        Ok(Some((document.title, document.media_type, bytes)))
-    }
-
-    /// Deletes a document: the original, its passages, their vectors.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none.
-    pub async fn remove(&self, db: &TenantDb, id: DocumentId, by: Actor) -> Result<()> {
-        let Some(title) = store::delete(db.pool(), id).await? else { return Err(Error::not_found("the document")) };
-        self.record(db, by, Action::DocumentRemoved, id, json!({ "title": title })).await
-    }
-
-    /// A document's passages, in order.
-    pub async fn passages(&self, db: &TenantDb, id: DocumentId) -> Result<Vec<Passage>> {
-        self.passages_between(db, id, 0, i32::MAX).await
-    }
-
-    /// A document's passages from one ordinal to another, both included.
-    pub async fn passages_between(&self, db: &TenantDb, id: DocumentId, from: i32, to: i32) -> Result<Vec<Passage>> {
-        store::passages(db.pool(), id, from, to).await
-    }
-
-    /// One passage.
-    pub async fn passage(&self, db: &TenantDb, id: PassageId) -> Result<Option<Passage>> {
-        store::passage(db.pool(), id).await
-    }
-
-    /// The passages that fit `question` best, by meaning and by words, best first; at most `limit`, at most 50.
-    ///
-    /// When the embedding model does not answer, words alone decide, and the log says so.
-    pub async fn search(&self, db: &TenantDb, question: &str, limit: usize) -> Result<Vec<Hit>> {
-        let question: String = question.trim().chars().filter(|c| *c != '\0').take(QUESTION_CHARS).collect();
-        if question.is_empty() || limit == 0 {
-            return Ok(Vec::new());
-        }
-        let model = &self.inner.model;
-        let vector = match egress::on_behalf_of(db.tenant(), None, model.embed_query(&question)).await {
-            Ok(vector) => Some(vector),
-            Err(error) => {
-                tracing::warn!(%error, "searching by words alone, because the embedding model does not answer");
-                None
-            }
-        };
-        let search = store::Search {
-            question: &question,
-            vector: vector.as_deref(),
-            model: &model.name(),
-            dimensions: vector.as_ref().map_or(model.dimensions(), Vec::len),
-            limit: i64::try_from(limit.min(MOST_HITS)).unwrap_or(1),
-        };
-        store::search(db.pool(), &search).await
+    /// A tenant's documents as `reader` may see them.
+    pub fn open<'a>(&'a self, db: &'a TenantDb, reader: Reader) -> Library<'a> {
+        Library { knowledge: self, db, reader }
     }
 
     /// The job's body: makes a stored document searchable, or says in the document why that cannot be. Going on
@@ -329,18 +113,49 @@ impl Knowledge {
     }
 
     /// For the job when its last attempt has failed with `error`: the document ends as failed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
     pub async fn give_up(&self, db: &TenantDb, id: DocumentId, error: &Error) -> Result<()> {
         ingest::give_up(self, db, id, error).await
     }
 
-    /// Asks again for everything of this tenant that is not finished; the table is the truth, not the queue.
-    /// Gives how many documents that were.
+    /// Asks for everything of this tenant that is not finished and not on the way any more; the table is the truth, not
+    /// the queue. Gives how many documents that were.
+    ///
+    /// # Errors
+    /// When the database does not answer.
     pub async fn resume(&self, db: &TenantDb) -> Result<usize> {
-        let unfinished = store::unfinished(db.pool()).await?;
-        for id in &unfinished {
+        let mut lost = store::unfinished(db.pool()).await?;
+        if !lost.is_empty() {
+            let enqueued = self.inner.queue.enqueued(db.tenant()).await?;
+            lost.retain(|id| !enqueued.contains(id));
+        }
+        for id in &lost {
             self.inner.queue.enqueue(db.tenant(), *id).await?;
         }
-        Ok(unfinished.len())
+        Ok(lost.len())
+    }
+
+    /// Removes the versions for good whose place was taken before `moment`. Gives how many that were.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn purge(&self, db: &TenantDb, moment: DateTime<Utc>) -> Result<usize> {
+        let mut purged = 0;
+        // Some at a time: a version may have many passages.
+        loop {
+            let old = store::superseded_before(db.pool(), moment).await?;
+            if old.is_empty() {
+                return Ok(purged);
+            }
+            store::delete(db.pool(), &old).await?;
+            for id in &old {
+                let detail = json!({ "versions": [id], "superseded_before": moment });
+                self.record(db, Actor::System, Action::DocumentRemoved, id, detail).await?;
+            }
+            purged += old.len();
+        }
     }
 
     fn model(&self) -> Arc<dyn EmbeddingModel> {
@@ -374,7 +189,7 @@ impl Knowledge {
         db: &TenantDb,
         actor: Actor,
         action: Action,
-        subject: DocumentId,
+        subject: impl ToString,
         detail: serde_json::Value,
     ) -> Result<()> {
         let entry = NewEntry { actor, action, run: None, subject: Some(subject.to_string()), detail };
@@ -383,28 +198,183 @@ impl Knowledge {
     }
 }
 
-/// The last component, without control characters, not too long.
-fn clean_name(file_name: &str) -> String {
-    let name = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = name.chars().filter(|c| !c.is_control()).collect();
-    let name = name.trim();
-    let count = name.chars().count();
-    if name.is_empty() || name == "." || name == ".." {
-        return "untitled".to_owned();
+impl Library<'_> {
+    /// Stores a file and puts it on the way to be ingested.
+    ///
+    /// The same bytes are stored once. Another file of the name and folder of a document that is in the collection is
+    /// its next version: it takes the old one's place in the moment in which it can be searched itself; until then the
+    /// old one answers.
+    ///
+    /// # Errors
+    /// `TooLarge` over the configured size; `Invalid` when its type cannot be read, with the types that can; `NotFound`
+    /// for a collection that the reader may not see.
+    pub async fn add(&self, upload: Upload) -> Result<Added> {
+        let Upload { file_name, bytes, collection, by } = upload;
+        let (folder, file_name) = document::place(&file_name);
+        self.knowledge.check_size(&file_name, bytes.len())?;
+        let kind = Kind::of(&file_name, &bytes).map_err(|failure| Error::invalid(format!("{file_name}: {failure}")))?;
+        let collection = self.destination(collection).await?;
+        let (bytes, sha256) = tokio::task::spawn_blocking(move || {
+            let sha256 = Sha256::digest(&bytes);
+            (bytes, sha256)
+        })
+        .await
+        .map_err(Error::internal)?;
+        let id = DocumentId::generate();
+        let new = store::NewDocument {
+            id,
+            collection,
+            folder: &folder,
+            file_name: &file_name,
+            media_type: kind.media_type(),
+            sha256: &sha256,
+            bytes: &bytes,
+            by: &by,
+            at: self.knowledge.clock().now(),
+        };
+        if store::insert(self.db.pool(), &new).await? {
+            let detail = json!({
+                "title": file_name, "folder": folder, "collection": collection, "bytes": bytes.len(),
+                "sha256": hex::encode(sha256), "media_type": kind.media_type(),
+            });
+            self.knowledge.record(self.db, by, Action::DocumentAdded, id, detail).await?;
+            self.enqueue(id).await?;
+            return Ok(Added { document: self.existing(id).await?, already_there: false });
+        }
+        let known = store::document_of_content(self.db.pool(), collection, &sha256).await?;
+        let known = known.ok_or_else(|| {
+            // It was deleted between our attempt and our question.
+            Error::conflict("the document was just being deleted").remedy("upload it again")
+        })?;
+        if store::retry(self.db.pool(), known).await? {
+            self.enqueue(known).await?;
+        }
+        Ok(Added { document: self.existing(known).await?, already_there: true })
     }
-    // The end is kept, because the extension is there.
-    if count > NAME_CHARS { name.chars().skip(count - NAME_CHARS).collect() } else { name.to_owned() }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// A page of the documents, without their older versions, the newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list(&self, listing: &Listing) -> Result<Documents> {
+        store::list(self.db.pool(), &self.reader, listing).await
+    }
 
-    #[test]
-    fn a_file_name_is_a_name_and_never_a_path() {
-        assert_eq!(clean_name("../../etc/passwd.txt"), "passwd.txt");
-        assert_eq!(clean_name("C:\\Users\\me\\a b.docx"), "a b.docx");
-        assert_eq!(clean_name("dir/"), "untitled");
-        assert_eq!(clean_name(&format!("{}.pdf", "x".repeat(500))).chars().count(), NAME_CHARS);
+    /// How many documents can be searched, and the titles of the newest few.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn newest(&self, titles: usize) -> Result<(usize, Vec<String>)> {
+        store::newest(self.db.pool(), &self.reader, titles).await
+    }
+
+    /// One document, in whatever version.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn document(&self, id: DocumentId) -> Result<Option<Document>> {
+        store::document(self.db.pool(), &self.reader, id).await
+    }
+
+    /// All versions of a document that can be opened, the newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn versions(&self, series: DocumentId) -> Result<Vec<Document>> {
+        store::versions(self.db.pool(), &self.reader, series).await
+    }
+
+    /// The original: file name, media type, bytes.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn original(&self, id: DocumentId) -> Result<Option<(String, String, Vec<u8>)>> {
+        let Some(document) = self.document(id).await? else { return Ok(None) };
+        let bytes = Vec::with_capacity(usize::try_from(document.bytes).unwrap_or_default());
+        let bytes = store::original(self.db.pool(), id)
+            .try_fold(bytes, async |mut bytes, part| {
+                bytes.extend(part);
+                Ok(bytes)
+            })
+            .await?;
+        Ok(Some((document.title, document.media_type, bytes)))
+    }
+
+    /// Deletes a document for good: all its versions, their originals, passages and vectors. Of an older version, that
+    /// one alone.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none that the reader may see.
+    pub async fn remove(&self, id: DocumentId, by: Actor) -> Result<()> {
+        let document = self.existing(id).await?;
+        let mut gone = vec![id];
+        if document.status != Status::Superseded {
+            let versions = store::series(self.db.pool(), document.series).await?;
+            gone.extend(versions.into_iter().filter(|version| *version != id));
+        }
+        if store::delete(self.db.pool(), &gone).await? == 0 {
+            return Err(Error::not_found("the document"));
+        }
+        let detail = json!({ "title": document.title, "versions": gone });
+        self.knowledge.record(self.db, by, Action::DocumentRemoved, id, detail).await
+    }
+
+    /// Stops a document that is on its way to be searched. The original is kept, so that it can be tried again.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none that the reader may see; `Conflict` when it is not on its way.
+    pub async fn cancel(&self, id: DocumentId, by: Actor) -> Result<Document> {
+        let document = self.existing(id).await?;
+        if !store::cancel(self.db.pool(), id).await? {
+            return Err(Error::conflict(format!("{} is not being read", document.title)));
+        }
+        let detail = json!({ "title": document.title });
+        self.knowledge.record(self.db, by, Action::DocumentCancelled, id, detail).await?;
+        self.existing(id).await
+    }
+
+    /// Tries a document again that failed or was cancelled.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none that the reader may see; `Conflict` when it did not fail.
+    pub async fn retry(&self, id: DocumentId) -> Result<Document> {
+        let document = self.existing(id).await?;
+        if !store::retry(self.db.pool(), id).await? {
+            return Err(Error::conflict(format!("{} has not failed", document.title)));
+        }
+        self.enqueue(id).await?;
+        self.existing(id).await
+    }
+
+    /// A document's passages, in order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn passages(&self, id: DocumentId) -> Result<Vec<Passage>> {
+        self.passages_between(id, 0, i32::MAX).await
+    }
+
+    /// A document's passages from one ordinal to another, both included.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn passages_between(&self, id: DocumentId, from: i32, to: i32) -> Result<Vec<Passage>> {
+        store::passages(self.db.pool(), &self.reader, id, from, to).await
+    }
+
+    /// One passage.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn passage(&self, id: PassageId) -> Result<Option<Passage>> {
+        store::passage(self.db.pool(), &self.reader, id).await
+    }
+
+    async fn existing(&self, id: DocumentId) -> Result<Document> {
+        self.document(id).await?.ok_or_else(|| Error::not_found("the document"))
+    }
+
+    async fn enqueue(&self, id: DocumentId) -> Result<()> {
+        self.knowledge.inner.queue.enqueue(self.db.tenant(), id).await
     }
 }

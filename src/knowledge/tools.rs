@@ -4,9 +4,11 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Hit, Knowledge, Passage};
+use super::{Hit, Knowledge, Library, Passage, Reader};
 use crate::{
+    accounts::Accounts,
     agents::tool::{Retriever, Source, Tool, ToolContext, ToolOutput},
+    audit::Actor,
     models::chat::ToolSpec,
     support::{
         Error, Result,
@@ -21,36 +23,41 @@ const MOST_HITS: usize = 10;
 /// The most passages that are read at once.
 const MOST_READ: i32 = 8;
 
+/// The knowledge base as agents see it: what the agent and whoever asked it may both read, at the moment of each call.
+#[derive(Clone)]
+pub struct Shelves {
+    knowledge: Knowledge,
+    accounts: Accounts,
+}
+
 /// `knowledge.search`
 #[derive(Clone)]
-pub struct SearchTool(Knowledge);
+pub struct SearchTool(pub Shelves);
 
 /// `knowledge.read`
 #[derive(Clone)]
-pub struct ReadTool(Knowledge);
+pub struct ReadTool(pub Shelves);
 
 /// Finds passages for models that cannot search by themselves.
 #[derive(Clone)]
-pub struct KnowledgeRetriever(Knowledge);
+pub struct KnowledgeRetriever(pub Shelves);
 
-impl SearchTool {
-    /// The tool over this knowledge base.
-    pub fn new(knowledge: Knowledge) -> Self {
-        Self(knowledge)
+impl Shelves {
+    /// The knowledge base, and who may do what.
+    pub fn new(knowledge: Knowledge, accounts: Accounts) -> Self {
+        Self { knowledge, accounts }
     }
-}
 
-impl ReadTool {
-    /// The tool over this knowledge base.
-    pub fn new(knowledge: Knowledge) -> Self {
-        Self(knowledge)
-    }
-}
-
-impl KnowledgeRetriever {
-    /// A retriever over this knowledge base.
-    pub fn new(knowledge: Knowledge) -> Self {
-        Self(knowledge)
+    async fn open<'a>(&'a self, context: &'a ToolContext) -> Result<Library<'a>> {
+        let asked_by = match &context.actor {
+            Actor::User { id } => {
+                let role = self.accounts.role_of(context.db.tenant(), *id).await?;
+                role.map_or_else(Reader::nobody, Reader::person)
+            }
+            Actor::Operator | Actor::System => Reader::everything(),
+            Actor::Agent { .. } => Reader::nobody(),
+        };
+        Ok(self.knowledge.open(&context.db, asked_by.through(&context.agent)))
     }
 }
 
@@ -98,7 +105,7 @@ impl Tool for SearchTool {
             return Err(Error::invalid("the query is empty; say what to look for"));
         }
         let limit = arguments.limit.unwrap_or(USUAL_HITS).clamp(1, MOST_HITS);
-        let hits = self.0.search(&context.db, &arguments.query, limit).await?;
+        let hits = self.0.open(context).await?.search(&arguments.query, limit).await?;
         let sources: Vec<Source> = hits.into_iter().map(Source::from).collect();
         let told = if sources.is_empty() {
             json!({ "passages": [], "note": "No document says anything on this." })
@@ -136,10 +143,11 @@ impl Tool for ReadTool {
 
     async fn call(&self, context: &ToolContext, arguments: Value) -> Result<ToolOutput> {
         let arguments: ReadArguments = understand(arguments)?;
+        let library = self.0.open(context).await?;
         let (document, from, to) = match (&arguments.passage_id, &arguments.document_id) {
             (Some(passage), _) => {
                 let id: PassageId = passage.parse()?;
-                let passage = self.0.passage(&context.db, id).await?;
+                let passage = library.passage(id).await?;
                 let passage = passage.ok_or_else(|| Error::not_found("the passage"))?;
                 (passage.document, passage.ordinal - 1, passage.ordinal + 1)
             }
@@ -151,9 +159,8 @@ impl Tool for ReadTool {
             }
             (None, None) => return Err(Error::invalid("give passage_id, or document_id with from and to")),
         };
-        let title =
-            self.0.document(&context.db, document).await?.ok_or_else(|| Error::not_found("the document"))?.title;
-        let passages = self.0.passages_between(&context.db, document, from, to).await?;
+        let title = library.document(document).await?.ok_or_else(|| Error::not_found("the document"))?.title;
+        let passages = library.passages_between(document, from, to).await?;
         let sources: Vec<Source> = passages.into_iter().map(|passage| source(passage, title.clone(), 0.0)).collect();
         let told = json!({ "passages": sources.iter().map(shown).collect::<Vec<_>>() });
         Ok(ToolOutput { summary: counted(sources.len()), content: told, sources })
@@ -163,7 +170,7 @@ impl Tool for ReadTool {
 #[async_trait]
 impl Retriever for KnowledgeRetriever {
     async fn retrieve(&self, context: &ToolContext, question: &str, limit: usize) -> Result<Vec<Source>> {
-        Ok(self.0.search(&context.db, question, limit).await?.into_iter().map(Source::from).collect())
+        Ok(self.0.open(context).await?.search(question, limit).await?.into_iter().map(Source::from).collect())
     }
 }
 

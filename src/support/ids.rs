@@ -122,8 +122,10 @@ uuid_ids! {
     MeetingId: "the meeting";
     /// Something that a meeting says is to be done.
     NextActionId: "the next action";
-    /// A document of the knowledge base.
+    /// A document of the knowledge base: one version of it.
     DocumentId: "the document";
+    /// A collection of documents.
+    CollectionId: "the collection";
     /// A passage of a document.
     PassageId: "the passage";
     /// A conversation between a person and an agent.

@@ -39,8 +39,8 @@ async function send(files) {
 
 function put(file, progress) {
   return new Promise((done) => {
-    const request = new XMLHttpRequest(), body = new FormData();
-    body.append('file', file);
+    const request = new XMLHttpRequest(), body = new FormData(form);
+    body.set('file', file);
     request.upload.onprogress = ({ loaded, total }) => { progress.value = loaded / total; };
     request.onerror = () => done(`${file.name}. The server could not be reached`);
     request.onload = () => {
@@ -57,7 +57,7 @@ function put(file, progress) {
 
 async function refresh() {
   try {
-    renew(await page(location.pathname), '#count', '#state', '#documents');
+    renew(await page(location.href), '#count', '#state', '#documents');
   } catch { /* the next round tries again */ }
 }
 
@@ -69,8 +69,7 @@ search?.addEventListener('input', () => {
   typing = setTimeout(async () => {
     asked?.abort();
     asked = new AbortController();
-    const query = search.elements.q.value.trim();
-    const url = query ? `/knowledge?q=${encodeURIComponent(query)}` : '/knowledge';
+    const url = `/knowledge?${new URLSearchParams(new FormData(search))}`;
     try {
       renew(await page(url, asked.signal), '#results');
       history.replaceState(null, '', url);

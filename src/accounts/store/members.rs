@@ -94,6 +94,19 @@ pub(in crate::accounts) async fn list(
         .collect()
 }
 
+/// The role of an active member.
+pub(in crate::accounts) async fn role_of(control: &PgPool, tenant: &TenantId, user: UserId) -> Result<Option<Role>> {
+    let role: Option<String> = sqlx::query_scalar(
+        "SELECT m.role FROM memberships m JOIN users u ON u.id = m.user_id
+         WHERE m.tenant_id = $1 AND m.user_id = $2 AND m.suspended_at IS NULL AND u.suspended_at IS NULL",
+    )
+    .bind(tenant.as_str())
+    .bind(user.0)
+    .fetch_optional(control)
+    .await?;
+    role.map(|role| role.parse()).transpose()
+}
+
 /// Whether the person of an address belongs to an organisation, suspended or not.
 pub(in crate::accounts) async fn is_member(control: &PgPool, tenant: &TenantId, email: &EmailAddress) -> Result<bool> {
     Ok(sqlx::query_scalar(

@@ -19,7 +19,7 @@ use view::{Colleague, Example, Listed, Turn};
 
 use super::{Agents, Ask, Conversation, Thread, approvals};
 use crate::{
-    accounts::http::InTenant,
+    accounts::{Role, http::InTenant},
     audit::Actor,
     db::TenantDb,
     http::{
@@ -49,11 +49,11 @@ pub struct ChatState {
 /// What an empty conversation says about the knowledge base. It is told in `app`; agents do not know the knowledge base.
 #[async_trait]
 pub trait Shelf: Send + Sync + 'static {
-    /// How many documents can be searched, and the titles of the newest few.
+    /// How many documents somebody of this role can search, and the titles of the newest few.
     ///
     /// # Errors
     /// When the database does not answer.
-    async fn shelf(&self, db: &TenantDb) -> Result<(usize, Vec<String>)>;
+    async fn shelf(&self, db: &TenantDb, role: Role) -> Result<(usize, Vec<String>)>;
 }
 
 /// The chat, with a conversation or before there is one.
@@ -104,7 +104,7 @@ pub async fn show_new_chat(
     let summaries = state.agents.conversations(&tenant.db, tenant.signed_in.user.id).await?;
     let staff = state.agents.agents(&tenant.db).await?;
     let (agents, agent) = view::picker(&staff, &proposal.agent);
-    let (documents, titles) = state.shelf.shelf(&tenant.db).await?;
+    let (documents, titles) = state.shelf.shelf(&tenant.db, tenant.signed_in.role).await?;
     let mut frame = tenant.signed_in.frame(&context, "New conversation", Section::Chat);
     frame.waiting = state.agents.approvals_waiting(&tenant.db, approvals::http::decider(&tenant.signed_in)).await?;
     http::page(&ChatPage {

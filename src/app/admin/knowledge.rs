@@ -16,21 +16,33 @@ use crate::{
     agents::Ask,
     audit::Actor,
     db::TenantDb,
-    knowledge::{Document, Upload},
-    support::{Error, Result, ids::DocumentId},
+    knowledge::{Document, Library, Listing, Reader, Upload},
+    support::{
+        Error, Result,
+        ids::{CollectionId, DocumentId},
+    },
 };
 
 /// `GET /tenants/{slug}/knowledge/documents`
 pub(super) async fn list_documents(State(app): State<App>, Path(slug): Path<String>) -> Answer {
     let db = open(&app, &slug).await?;
-    let documents = app.knowledge.list(&db).await?;
-    Ok(Json(documents.iter().map(document_json).collect()))
+    let library = library(&app, &db);
+    let (mut listing, mut all) = (Listing::default(), Vec::new());
+    loop {
+        let found = library.list(&listing).await?;
+        if found.documents.is_empty() {
+            return Ok(Json(all.into()));
+        }
+        all.extend(found.documents.iter().map(document_json));
+        listing.page += 1;
+    }
 }
 
 /// What the uploaded file is called.
 #[derive(Deserialize)]
 pub(super) struct FileName {
     name: String,
+    collection: Option<String>,
 }
 
 /// `POST /tenants/{slug}/knowledge/documents`
@@ -41,8 +53,13 @@ pub(super) async fn add_document(
     bytes: Bytes,
 ) -> Answer {
     let db = open(&app, &slug).await?;
-    let added =
-        app.knowledge.add(&db, Upload { file_name: file.name, bytes: bytes.into(), by: Actor::Operator }).await?;
+    let library = library(&app, &db);
+    let collection = match &file.collection {
+        None => None,
+        Some(name) => Some(find_collection(&library, name).await?),
+    };
+    let upload = Upload::new(file.name, bytes.into(), Actor::Operator).into_collection(collection);
+    let added = library.add(upload).await?;
     Ok(Json(json!({ "document": document_json(&added.document), "already_there": added.already_there })))
 }
 
@@ -56,12 +73,26 @@ pub(super) async fn show_document(State(app): State<App>, Path((slug, id)): Path
 pub(super) async fn remove_document(State(app): State<App>, Path((slug, id)): Path<(String, DocumentId)>) -> Answer {
     let db = open(&app, &slug).await?;
     let document = find_document(&app, &db, id).await?;
-    app.knowledge.remove(&db, id, Actor::Operator).await?;
+    library(&app, &db).remove(id, Actor::Operator).await?;
     Ok(Json(document_json(&document)))
 }
 
 async fn find_document(app: &App, db: &TenantDb, id: DocumentId) -> Result<Document> {
-    app.knowledge.document(db, id).await?.ok_or_else(|| Error::not_found("the document"))
+    library(app, db).document(id).await?.ok_or_else(|| Error::not_found("the document"))
+}
+
+/// The operator sees every collection.
+fn library<'a>(app: &'a App, db: &'a TenantDb) -> Library<'a> {
+    app.knowledge.open(db, Reader::everything())
+}
+
+/// A collection by its name, whatever its case.
+async fn find_collection(library: &Library<'_>, name: &str) -> Result<CollectionId> {
+    let collections = library.collections().await?;
+    let found = collections.iter().find(|collection| collection.name.to_lowercase() == name.to_lowercase());
+    let names = || collections.iter().map(|collection| collection.name.as_str()).collect::<Vec<_>>().join(", ");
+    let missing = || Error::not_found("the collection").remedy(format!("there are: {}", names()));
+    found.map(|collection| collection.id).ok_or_else(missing)
 }
 
 fn document_json(document: &Document) -> Value {
@@ -70,6 +101,7 @@ fn document_json(document: &Document) -> Value {
         "id": document.id, "title": document.title, "status": document.status, "passages": document.passages,
         "pages": document.pages, "bytes": document.bytes, "error": document.error,
         "progress_done": done, "progress_total": total, "created_at": document.created_at,
+        "collection": document.collection_name, "folder": document.folder, "version": document.version,
     })
 }
 
@@ -83,7 +115,7 @@ pub(super) struct Search {
 /// `GET /tenants/{slug}/knowledge/search`
 pub(super) async fn search(State(app): State<App>, Path(slug): Path<String>, Query(search): Query<Search>) -> Answer {
     let db = open(&app, &slug).await?;
-    let hits = app.knowledge.search(&db, &search.q, search.limit).await?;
+    let hits = library(&app, &db).search(&search.q, search.limit).await?;
     Ok(Json(
         hits.iter()
             .map(|hit| {

@@ -25,6 +25,9 @@ const SEARCHED: usize = 1 << 20;
 const MARKED_UP: [&str; 8] = ["rtf", "html", "htm", "xhtml", "xml", "svg", "eml", "ps"];
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pdf, Self::Docx, Self::Markdown, Self::Text];
+
     /// Decides by content, then by the extension.
     ///
     /// # Errors
@@ -77,6 +80,31 @@ impl Kind {
     /// The format of a media type that [`Kind::media_type`] gave.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
         [Self::Pdf, Self::Docx, Self::Markdown, Self::Text].into_iter().find(|kind| kind.media_type() == media_type)
+    }
+
+    /// The format whose files usually end like this: `pdf`.
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.extension() == extension)
+    }
+
+    /// How its files usually end, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Pdf => "pdf",
+            Self::Docx => "docx",
+            Self::Markdown => "md",
+            Self::Text => "txt",
+        }
+    }
+
+    /// What people call it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Pdf => "PDF",
+            Self::Docx => "Word",
+            Self::Markdown => "Markdown",
+            Self::Text => "Text",
+        }
     }
 
     /// With its article, for sentences: "a PDF".

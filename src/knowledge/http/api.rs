@@ -9,21 +9,21 @@ use serde::Deserialize;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
-    KnowledgeState,
-    answer::{Documents, Hits, PassageAnswer, Uploaded, UploadedFile},
+    KnowledgeState, actor,
+    answer::{DocumentAnswer, Documents, Hits, PassageAnswer, Uploaded, UploadedFile},
     upload,
 };
 use crate::{
     accounts::http::InTenant,
-    audit::Actor,
     http::{
         context::RequestContext,
         error::envelope,
         extract::{Path, Query},
     },
+    knowledge::{Filter, Listing, extract::Kind},
     support::{
         Error, Result,
-        ids::{DocumentId, PassageId},
+        ids::{CollectionId, DocumentId, PassageId},
     },
 };
 
@@ -35,7 +35,15 @@ const MOST: usize = 50;
 /// The API's description.
 #[derive(OpenApi)]
 #[openapi(
-    paths(add_documents, list_documents, delete_document, search_passages, show_passage),
+    paths(
+        add_documents,
+        list_documents,
+        delete_document,
+        cancel_document,
+        retry_document,
+        search_passages,
+        show_passage
+    ),
     tags((name = "knowledge", description = "Documents and what they say"))
 )]
 pub struct KnowledgeApi;
@@ -44,6 +52,8 @@ pub struct KnowledgeApi;
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the form, which is read as a stream")]
 struct Files {
+    /// Before the files: the collection that they go into. Without it, the default one.
+    collection: Option<CollectionId>,
     /// Any number of files: PDF, DOCX, Markdown, text.
     #[schema(content_media_type = "application/octet-stream")]
     file: Vec<String>,
@@ -51,7 +61,8 @@ struct Files {
 
 /// Add documents
 ///
-/// They are read and embedded in the background. Answers what became of each file, in order; 202 when at least one
+/// They are read and embedded in the background. A file of the name of a document that is there is its next version. A
+/// name with folders in it, `HR/Leave/policy.md`, keeps them. Answers what became of each file, in order; 202 when at least one
 /// was taken.
 #[utoipa::path(
     post,
@@ -84,21 +95,79 @@ pub async fn add_documents(
     Ok((if taken { StatusCode::ACCEPTED } else { StatusCode::OK }, Json(Uploaded { files })))
 }
 
+/// Which documents.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Listed {
+    /// Only those of this collection.
+    collection: Option<CollectionId>,
+    /// Only those with this in their name or folder.
+    name: Option<String>,
+    /// Which page, from 0, of 100 documents each.
+    page: Option<u32>,
+}
+
 /// List documents
+///
+/// The newest first, without older versions.
 #[utoipa::path(
     get,
     path = "/api/knowledge/documents",
     tag = "knowledge",
-    responses((status = 200, description = "By name", body = Documents))
+    params(Listed),
+    responses((status = 200, body = Documents))
 )]
-pub async fn list_documents(State(state): State<KnowledgeState>, tenant: InTenant) -> Result<Json<Documents>> {
-    let documents = state.knowledge.list(&tenant.db).await?;
-    Ok(Json(Documents { documents: documents.into_iter().map(Into::into).collect() }))
+pub async fn list_documents(
+    State(state): State<KnowledgeState>,
+    tenant: InTenant,
+    Query(listed): Query<Listed>,
+) -> Result<Json<Documents>> {
+    let Listed { collection, name, page } = listed;
+    let listing = Listing { collection, name: name.unwrap_or_default(), page: page.unwrap_or_default() };
+    let found = state.library(&tenant).list(&listing).await?;
+    let documents = found.documents.into_iter().map(Into::into).collect();
+    Ok(Json(Documents { documents, total: found.total, unfinished: found.unfinished }))
+}
+
+/// Stop a document
+///
+/// One that is still on its way to be searched. The original is kept.
+#[utoipa::path(
+    post,
+    path = "/api/knowledge/documents/{document}/cancel",
+    tag = "knowledge",
+    params(("document" = DocumentId, Path)),
+    responses((status = 200, body = DocumentAnswer))
+)]
+pub async fn cancel_document(
+    State(state): State<KnowledgeState>,
+    tenant: InTenant,
+    Path(id): Path<DocumentId>,
+) -> Result<Json<DocumentAnswer>> {
+    Ok(Json(state.library(&tenant).cancel(id, actor(&tenant)).await?.into()))
+}
+
+/// Try a document again
+///
+/// One that failed or was stopped.
+#[utoipa::path(
+    post,
+    path = "/api/knowledge/documents/{document}/retry",
+    tag = "knowledge",
+    params(("document" = DocumentId, Path)),
+    responses((status = 200, body = DocumentAnswer))
+)]
+pub async fn retry_document(
+    State(state): State<KnowledgeState>,
+    tenant: InTenant,
+    Path(id): Path<DocumentId>,
+) -> Result<Json<DocumentAnswer>> {
+    Ok(Json(state.library(&tenant).retry(id).await?.into()))
 }
 
 /// Delete a document
 ///
-/// With its original, its passages and their vectors.
+/// With all its versions, their originals, passages and vectors. Of an older version, that one alone.
 #[utoipa::path(
     delete,
     path = "/api/knowledge/documents/{document}",
@@ -111,7 +180,7 @@ pub async fn delete_document(
     tenant: InTenant,
     Path(id): Path<DocumentId>,
 ) -> Result<StatusCode> {
-    state.knowledge.remove(&tenant.db, id, Actor::User { id: tenant.signed_in.user.id }).await?;
+    state.library(&tenant).remove(id, actor(&tenant)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -124,11 +193,17 @@ pub struct Search {
     /// How many passages, at most 50; 10 unless told.
     #[param(minimum = 1, maximum = 50)]
     limit: Option<usize>,
+    /// Only in this collection.
+    collection: Option<CollectionId>,
+    /// Only in this document, in its present version.
+    document: Option<DocumentId>,
+    /// Only in documents of this format, by its usual extension: `pdf`.
+    kind: Option<String>,
 }
 
 /// Search passages
 ///
-/// By meaning and by word.
+/// By meaning and by word, with why each was found.
 #[utoipa::path(
     get,
     path = "/api/knowledge/search",
@@ -142,7 +217,19 @@ pub async fn search_passages(
     Query(search): Query<Search>,
 ) -> Result<Json<Hits>> {
     let limit = search.limit.unwrap_or(LIMIT).clamp(1, MOST);
-    let hits = state.knowledge.search(&tenant.db, &search.q, limit).await?;
+    let kinds = match &search.kind {
+        None => Vec::new(),
+        Some(extension) => {
+            let kind = Kind::of_extension(extension);
+            vec![kind.ok_or_else(|| Error::invalid("There is no such format").remedy("name it as its files end: pdf"))?]
+        }
+    };
+    let filter = Filter {
+        collections: search.collection.into_iter().collect(),
+        documents: search.document.into_iter().collect(),
+        kinds,
+    };
+    let hits = state.library(&tenant).search_in(&filter, &search.q, limit).await?;
     Ok(Json(Hits { hits: hits.into_iter().map(Into::into).collect() }))
 }
 
@@ -159,6 +246,6 @@ pub async fn show_passage(
     tenant: InTenant,
     Path(id): Path<PassageId>,
 ) -> Result<Json<PassageAnswer>> {
-    let found = state.knowledge.passage(&tenant.db, id).await?;
+    let found = state.library(&tenant).passage(id).await?;
     Ok(Json(found.ok_or_else(|| Error::not_found("the passage"))?.into()))
 }

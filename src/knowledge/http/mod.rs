@@ -2,25 +2,36 @@
 
 mod answer;
 mod api;
+mod collections;
 mod markdown;
+mod original;
 mod snippet;
 mod upload;
 mod view;
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{
     extract::{DefaultBodyLimit, Multipart, State},
-    http::{HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
 
-pub use api::{KnowledgeApi, add_documents, delete_document, list_documents, search_passages, show_passage};
-use view::{DocumentView, HitView, PassageView};
+pub use api::{
+    KnowledgeApi, add_documents, cancel_document, delete_document, list_documents, retry_document, search_passages,
+    show_passage,
+};
+pub use collections::{
+    Colleagues, CollectionsApi, change_collection, change_collection_by_form, create_collection,
+    create_collection_by_form, list_collections, remove_collection, remove_collection_by_form, show_collections,
+};
+pub use original::download_original;
+use view::{DocumentView, HitView, PassageView, Version};
 
-use super::Knowledge;
+use super::{Collection, Filter, Knowledge, Library, Listing, Reader, Status, extract::Kind};
 use crate::{
-    accounts::http::InTenant,
+    accounts::{Permission, http::InTenant},
     audit::Actor,
     http::{
         self,
@@ -28,11 +39,15 @@ use crate::{
         extract::{Path, Query},
         frame::{Frame, Section},
     },
-    support::{Error, Result, clock::SharedClock, ids::DocumentId},
+    support::{
+        Error, Result,
+        clock::SharedClock,
+        ids::{CollectionId, DocumentId},
+    },
 };
 
 /// How many passages a search shows.
-const HITS: usize = 8;
+const HITS: usize = 10;
 
 /// What the handlers of the knowledge base need.
 #[derive(Clone)]
@@ -41,8 +56,17 @@ pub struct KnowledgeState {
     pub knowledge: Knowledge,
     /// The time.
     pub clock: SharedClock,
+    /// The agents that a collection may be opened to.
+    pub colleagues: Arc<dyn Colleagues>,
     /// The largest file accepted, in bytes.
     pub max_file_bytes: u64,
+}
+
+impl KnowledgeState {
+    /// The documents that the person behind a request may see.
+    fn library<'a>(&'a self, tenant: &'a InTenant) -> Library<'a> {
+        self.knowledge.open(&tenant.db, Reader::person(tenant.signed_in.role))
+    }
 }
 
 /// For the two routes that take files: the limit is kept for each file, while it is read.
@@ -50,18 +74,24 @@ pub fn upload_limit() -> DefaultBodyLimit {
     DefaultBodyLimit::disable()
 }
 
-/// All documents, and what a search found.
+/// Documents, and what a search found.
 #[derive(Template)]
 #[template(path = "knowledge.html", config = "web/askama.toml")]
 struct KnowledgePage {
     frame: Frame,
     count: String,
-    query: String,
+    asked: Asked,
+    collections: Vec<Collection>,
     hits: Vec<HitView>,
     refusals: Vec<String>,
     documents: Vec<DocumentView>,
+    /// Addresses of the pages before and after this one.
+    earlier: Option<String>,
+    later: Option<String>,
     /// Whether the page should look again soon.
     busy: bool,
+    may_write: bool,
+    may_manage: bool,
     max_file_mib: u64,
 }
 
@@ -72,14 +102,56 @@ struct DocumentPage {
     frame: Frame,
     document: DocumentView,
     passages: Vec<PassageView>,
+    versions: Vec<Version>,
     busy: bool,
+    may_write: bool,
 }
 
-/// `?q=`
-#[derive(Deserialize)]
-pub struct SearchQuery {
+/// What a page of the knowledge base is asked for, `?q=…&collection=…&kind=…&page=…&why=on`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Asked {
+    /// What is searched for in the text.
     #[serde(default)]
     q: String,
+    /// Only this collection.
+    #[serde(default)]
+    collection: String,
+    /// Only this format, by its usual extension.
+    #[serde(default)]
+    kind: String,
+    /// Only documents with this in their name.
+    #[serde(default)]
+    name: String,
+    /// Whether to say why each passage was found.
+    #[serde(default)]
+    why: String,
+    /// Which page of the list, from 0.
+    #[serde(default)]
+    page: u32,
+}
+
+impl Asked {
+    fn collection(&self) -> Result<Option<CollectionId>> {
+        if self.collection.is_empty() { Ok(None) } else { self.collection.parse().map(Some) }
+    }
+
+    fn filter(&self) -> Result<Filter> {
+        let kinds: Vec<Kind> = Kind::of_extension(&self.kind).into_iter().collect();
+        Ok(Filter { collections: self.collection()?.into_iter().collect(), kinds, ..Filter::default() })
+    }
+
+    fn is_collection(&self, collection: &Collection) -> bool {
+        self.collection == collection.id.to_string()
+    }
+
+    /// The address of another page of the same list.
+    fn at(&self, page: u32) -> String {
+        let kept = [("collection", &self.collection), ("name", &self.name)].into_iter();
+        let kept = kept.filter(|(_, value)| !value.is_empty());
+        let kept: Vec<String> =
+            kept.map(|(key, value)| format!("{key}={}&", http::format::percent_encoded(value))).collect();
+        format!("/knowledge?{}page={page}", kept.concat())
+    }
 }
 
 /// `GET /knowledge`
@@ -87,9 +159,11 @@ pub async fn show_knowledge(
     State(state): State<KnowledgeState>,
     context: RequestContext,
     tenant: InTenant,
-    Query(search): Query<SearchQuery>,
+    Query(mut asked): Query<Asked>,
 ) -> Result<Response> {
-    knowledge_page(&state, &context, &tenant, search.q.trim(), Vec::new()).await
+    asked.q = asked.q.trim().to_owned();
+    asked.name = asked.name.trim().chars().take(200).collect();
+    knowledge_page(&state, &context, &tenant, asked, Vec::new()).await
 }
 
 /// `POST /knowledge`: files from a browser without script. Shows what was refused; otherwise goes back to the list.
@@ -105,7 +179,7 @@ pub async fn add_documents_by_form(
     if refusals.is_empty() {
         return Ok(Redirect::to("/knowledge").into_response());
     }
-    knowledge_page(&state, &context, &tenant, "", refusals).await
+    knowledge_page(&state, &context, &tenant, Asked::default(), refusals).await
 }
 
 /// `GET /knowledge/{document}`
@@ -115,15 +189,20 @@ pub async fn show_document(
     tenant: InTenant,
     Path(id): Path<DocumentId>,
 ) -> Result<Response> {
-    let found = state.knowledge.document(&tenant.db, id).await?;
-    let document = found.ok_or_else(|| Error::not_found("the document"))?;
-    let passages = state.knowledge.passages(&tenant.db, id).await?.into_iter();
+    let library = state.library(&tenant);
+    let document = library.document(id).await?.ok_or_else(|| Error::not_found("the document"))?;
+    let passages = library.passages(id).await?.into_iter();
     let passages = passages.map(|passage| view::passage(passage, &document.media_type)).collect();
+    let now = state.clock.now();
+    let versions = library.versions(document.series).await?;
+    let versions = versions.into_iter().map(|version| view::version(&version, id, now)).collect();
     http::page(&DocumentPage {
         frame: tenant.signed_in.frame(&context, &document.title, Section::Knowledge),
         busy: view::is_busy(&document),
-        document: view::document(document, state.clock.now()),
+        may_write: tenant.signed_in.may(Permission::KnowledgeWrite),
+        document: view::document(document, now),
         passages,
+        versions,
     })
 }
 
@@ -133,79 +212,69 @@ pub async fn delete_document_by_form(
     tenant: InTenant,
     Path(id): Path<DocumentId>,
 ) -> Result<Response> {
-    state.knowledge.remove(&tenant.db, id, Actor::User { id: tenant.signed_in.user.id }).await?;
+    state.library(&tenant).remove(id, actor(&tenant)).await?;
     Ok(Redirect::to("/knowledge").into_response())
 }
 
-/// `GET /knowledge/{document}/original`: the file as it was added. Always to be saved, never shown by the browser
-/// in our name, whatever is in it.
-pub async fn download_original(
+/// `POST /knowledge/{document}/cancel`
+pub async fn cancel_document_by_form(
     State(state): State<KnowledgeState>,
     tenant: InTenant,
     Path(id): Path<DocumentId>,
 ) -> Result<Response> {
-    let found = state.knowledge.original(&tenant.db, id).await?;
-    let (file_name, media_type, bytes) = found.ok_or_else(|| Error::not_found("the document"))?;
-    let kind = HeaderValue::from_str(&media_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    let disposition = HeaderValue::from_str(&attachment(&file_name)).map_err(Error::internal)?;
-    let sandbox = HeaderValue::from_static("sandbox; default-src 'none'");
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::CONTENT_DISPOSITION, disposition),
-        (header::CONTENT_SECURITY_POLICY, sandbox),
-    ];
-    Ok((headers, bytes).into_response())
+    // Whatever it was, the page shows what it is now.
+    let cancelled = state.library(&tenant).cancel(id, actor(&tenant)).await;
+    unless_settled(cancelled.map(|document| document.status))
+}
+
+/// `POST /knowledge/{document}/retry`
+pub async fn retry_document_by_form(
+    State(state): State<KnowledgeState>,
+    tenant: InTenant,
+    Path(id): Path<DocumentId>,
+) -> Result<Response> {
+    unless_settled(state.library(&tenant).retry(id).await.map(|document| document.status))
+}
+
+/// A button that came too late (the document was ready meanwhile) is no error for a person: the list tells.
+fn unless_settled(done: Result<Status>) -> Result<Response> {
+    match done {
+        Err(error) if error.kind() != crate::support::Kind::Conflict => Err(error),
+        _ => Ok(Redirect::to("/knowledge").into_response()),
+    }
 }
 
 async fn knowledge_page(
     state: &KnowledgeState,
     context: &RequestContext,
     tenant: &InTenant,
-    query: &str,
+    asked: Asked,
     refusals: Vec<String>,
 ) -> Result<Response> {
-    let documents = state.knowledge.list(&tenant.db).await?;
-    let hits = if query.is_empty() { Vec::new() } else { state.knowledge.search(&tenant.db, query, HITS).await? };
+    let library = state.library(tenant);
+    let listing = Listing { collection: asked.collection()?, name: asked.name.clone(), page: asked.page };
+    let found = library.list(&listing).await?;
+    let hits =
+        if asked.q.is_empty() { Vec::new() } else { library.search_in(&asked.filter()?, &asked.q, HITS).await? };
     let now = state.clock.now();
+    let shown = u64::from(asked.page) * u64::from(Listing::PAGE) + found.documents.len() as u64;
     http::page(&KnowledgePage {
         frame: tenant.signed_in.frame(context, "Knowledge", Section::Knowledge),
-        count: view::count(&documents),
-        query: query.to_owned(),
-        hits: hits.into_iter().map(|hit| view::hit(hit, query)).collect(),
+        count: view::count(&found),
+        hits: hits.into_iter().map(|hit| view::hit(hit, &asked.q)).collect(),
         refusals,
-        busy: documents.iter().any(view::is_busy),
-        documents: documents.into_iter().map(|document| view::document(document, now)).collect(),
+        busy: found.unfinished > 0,
+        earlier: asked.page.checked_sub(1).map(|page| asked.at(page)),
+        later: i64::try_from(shown).is_ok_and(|shown| shown < found.total).then(|| asked.at(asked.page + 1)),
+        documents: found.documents.into_iter().map(|document| view::document(document, now)).collect(),
+        collections: library.collections().await?,
+        may_write: tenant.signed_in.may(Permission::KnowledgeWrite),
+        may_manage: tenant.signed_in.may(Permission::KnowledgeManage),
         max_file_mib: state.max_file_bytes / (1024 * 1024),
+        asked,
     })
 }
 
-/// RFC 6266: a name for old browsers in plain letters, and the true one percent-encoded.
-fn attachment(file_name: &str) -> String {
-    use std::fmt::Write as _;
-    let plain: String = file_name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ') { c } else { '_' })
-        .collect();
-    let mut encoded = String::new();
-    for byte in file_name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_name_cannot_leave_its_header() {
-        assert_eq!(
-            attachment("a\"\r\nSet-Cookie: x ü.pdf"),
-            "attachment; filename=\"a___Set-Cookie_ x _.pdf\"; filename*=UTF-8''a%22%0D%0ASet-Cookie%3A%20x%20%C3%BC.pdf"
-        );
-    }
+fn actor(tenant: &InTenant) -> Actor {
+    tenant.signed_in.actor()
 }

@@ -10,7 +10,7 @@ use crate::{
     accounts::http::InTenant,
     audit::Actor,
     knowledge::{Added, Upload},
-    support::{Error, Kind, Result},
+    support::{Error, Kind, Result, ids::CollectionId},
 };
 
 /// The most files of one request.
@@ -26,10 +26,16 @@ pub(super) struct Outcome {
     pub(super) result: Result<Added>,
 }
 
-/// Takes every field `file`, in order. A file that is refused does not keep the others out.
+/// Takes every field `file`, in order, into the collection that a field `collection` before them names. A file that is
+/// refused does not keep the others out.
 pub(super) async fn take(state: &KnowledgeState, tenant: &InTenant, mut form: Multipart) -> Result<Vec<Outcome>> {
-    let mut outcomes = Vec::new();
+    let library = state.library(tenant);
+    let (mut outcomes, mut collection) = (Vec::new(), None);
     while let Some(field) = form.next_field().await.map_err(broken)? {
+        if field.name() == Some("collection") {
+            collection = named(&field.text().await.map_err(broken)?)?;
+            continue;
+        }
         if field.name() != Some("file") {
             continue;
         }
@@ -41,7 +47,7 @@ pub(super) async fn take(state: &KnowledgeState, tenant: &InTenant, mut form: Mu
         let result = match read(field, &name, state.max_file_bytes).await? {
             Some(bytes) => {
                 let by = Actor::User { id: tenant.signed_in.user.id };
-                state.knowledge.add(&tenant.db, Upload { file_name: name.clone(), bytes, by }).await
+                library.add(Upload::new(name.clone(), bytes, by).into_collection(collection)).await
             }
             None => Err(too_large(&name, state.max_file_bytes)),
         };
@@ -51,6 +57,12 @@ pub(super) async fn take(state: &KnowledgeState, tenant: &InTenant, mut form: Mu
         return Err(Error::invalid("No file came with the form").remedy("Choose one or more files first"));
     }
     Ok(outcomes)
+}
+
+/// A collection by its id; nothing stands for the default.
+fn named(id: &str) -> Result<Option<CollectionId>> {
+    let id = id.trim();
+    if id.is_empty() { Ok(None) } else { id.chars().take(64).collect::<String>().parse().map(Some) }
 }
 
 /// The whole of a file; `None` when it is larger than `limit`, after which the next field can be read.

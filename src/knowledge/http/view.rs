@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     http::format,
-    knowledge::{Document, Hit, Passage, Status},
+    knowledge::{Document, Documents, Hit, Passage, Status, extract::Kind},
     support::{
         Error,
         ids::{DocumentId, PassageId},
@@ -21,6 +21,19 @@ pub(super) struct DocumentView {
     pub(super) id: DocumentId,
     /// Its name.
     pub(super) title: String,
+    /// The folders above it, and its collection where there are several.
+    pub(super) place: String,
+    /// From 1.
+    pub(super) version: i32,
+    /// When a newer one took its place, for people.
+    pub(super) superseded: Option<String>,
+    /// The original's SHA-256, in hex.
+    pub(super) sha256: String,
+    /// Whether it can be stopped, and whether it can be tried again.
+    pub(super) stoppable: bool,
+    pub(super) retryable: bool,
+    /// Whether the original can be opened in the browser.
+    pub(super) showable: bool,
     /// Pages; empty where there are none.
     pub(super) pages: String,
     /// Passages; empty until it has been read.
@@ -58,8 +71,16 @@ pub(super) struct HitView {
     pub(super) document_id: String,
     pub(super) passage_id: String,
     pub(super) title: String,
-    pub(super) locator: String,
+    pub(super) locator: Vec<Piece>,
     pub(super) pieces: Vec<Piece>,
+    /// The page of the original, where the browser can open it there.
+    pub(super) page: Option<String>,
+    /// Where its document is.
+    pub(super) place: String,
+    /// Why it was found, in lines.
+    pub(super) why: Vec<String>,
+    /// Where the same stands too: title and place.
+    pub(super) same: Vec<(String, String)>,
 }
 
 /// Whether something is still to happen to the document.
@@ -77,6 +98,8 @@ pub(super) fn document(document: Document, now: DateTime<Utc>) -> DocumentView {
         Status::Embedding => ("Embedding".to_owned(), "busy"),
         Status::Ready => ("Ready".to_owned(), "ready"),
         Status::Failed => ("Failed".to_owned(), "failed"),
+        Status::Cancelled => ("Stopped".to_owned(), ""),
+        Status::Superseded => ("Older version".to_owned(), ""),
     };
     let progress =
         (document.status == Status::Embedding && total > 0).then(|| i64::from(done) * 100 / i64::from(total));
@@ -91,7 +114,16 @@ pub(super) fn document(document: Document, now: DateTime<Utc>) -> DocumentView {
     } else {
         "what was read of it".to_owned()
     };
+    let place = [document.collection_name.as_str(), document.folder.as_str()];
+    let place: Vec<&str> = place.into_iter().filter(|part| !part.is_empty()).collect();
     DocumentView {
+        place: place.join(" / "),
+        version: document.version,
+        superseded: document.superseded_at.map(|at| format::ago(now, at)),
+        sha256: document.sha256,
+        stoppable: !document.status.is_final(),
+        retryable: matches!(document.status, Status::Failed | Status::Cancelled),
+        showable: document.media_type == Kind::Pdf.media_type(),
         id: document.id,
         title: document.title,
         pages: document.pages.map(|pages| pages.to_string()).unwrap_or_default(),
@@ -108,13 +140,30 @@ pub(super) fn document(document: Document, now: DateTime<Utc>) -> DocumentView {
 }
 
 /// `5 documents, 215 passages`
-pub(super) fn count(documents: &[Document]) -> String {
-    if documents.is_empty() {
+pub(super) fn count(found: &Documents) -> String {
+    if found.total == 0 {
         return "No documents yet".to_owned();
     }
-    let passages: i64 = documents.iter().map(|document| i64::from(document.passages)).sum();
-    let number = i64::try_from(documents.len()).unwrap_or(i64::MAX);
-    format!("{}, {}", format::count(number, "document"), format::count(passages, "passage"))
+    let told = format!("{}, {}", format::count(found.total, "document"), format::count(found.passages, "passage"));
+    match found.unfinished {
+        0 => told,
+        left => format!("{told}, {} to go", format::grouped(left)),
+    }
+}
+
+/// A version of a document, as the list of its versions has it.
+pub(super) struct Version {
+    pub(super) id: DocumentId,
+    pub(super) label: String,
+    /// Whether it is the one shown.
+    pub(super) shown: bool,
+}
+
+/// `Version 2, 4 minutes ago`
+pub(super) fn version(document: &Document, shown: DocumentId, now: DateTime<Utc>) -> Version {
+    let present = if document.status == Status::Ready { ", the present one" } else { "" };
+    let label = format!("Version {}, {}{present}", document.version, format::ago(now, document.created_at));
+    Version { id: document.id, label, shown: document.id == shown }
 }
 
 /// A passage as the document's page shows it.
@@ -125,13 +174,36 @@ pub(super) fn passage(passage: Passage, media_type: &str) -> PassageView {
 
 /// A passage that was found, with the words of the query marked.
 pub(super) fn hit(hit: Hit, query: &str) -> HitView {
+    let page = hit.passage.locator.strip_prefix("page ").filter(|page| page.parse::<u32>().is_ok());
+    let place = [hit.collection.as_str(), hit.folder.as_str()];
+    let place: Vec<&str> = place.into_iter().filter(|part| !part.is_empty()).collect();
     HitView {
+        page: page.filter(|_| hit.media_type == Kind::Pdf.media_type()).map(str::to_owned),
+        place: place.join(" / "),
+        why: why(&hit),
+        same: hit.same.into_iter().map(|same| (same.title, same.locator)).collect(),
         document_id: hit.passage.document.to_string(),
         passage_id: hit.passage.id.to_string(),
         pieces: snippet::snippet(without_headings(&hit.passage.text), query),
-        locator: hit.passage.locator,
+        locator: snippet::snippet(&hit.passage.locator, query),
         title: hit.title,
     }
+}
+
+fn why(hit: &Hit) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.push(match hit.why.meaning {
+        Some((place, similarity)) => format!("By meaning: number {place}, similarity {similarity:.2} of 1"),
+        None => "By meaning: not among the nearest".to_owned(),
+    });
+    lines.push(match hit.why.words {
+        Some((place, weight)) => {
+            format!("By words: number {place}, weight {weight:.1}: {}", hit.why.matched.join(" · "))
+        }
+        None => "By words: not among the best".to_owned(),
+    });
+    lines.push(format!("Both together: {:.2} of 1", hit.score));
+    lines
 }
 
 /// A refusal for a person: what happened to which file, and what to do.

@@ -10,7 +10,7 @@ use aegis::{
     audit::{self, Action, Actor, NewEntry},
     config::Config,
     db::Databases,
-    knowledge::Upload,
+    knowledge::{Listing, Reader, Upload},
     secrets::By,
     support::ids::DocumentId,
     tenants::{Renaming, Tenant},
@@ -111,9 +111,8 @@ impl Worker {
         match step {
             Step::Add(n) => {
                 let text = format!("# Notes {n}\n\nThe key of the {mark} house number {n} hangs behind the boiler.\n");
-                let upload =
-                    Upload { file_name: format!("{mark}-{n}.md"), bytes: text.into_bytes(), by: Actor::Operator };
-                let added = app.knowledge.add(&db, upload).await.map_err(told)?.document;
+                let upload = Upload::new(format!("{mark}-{n}.md"), text.into_bytes(), Actor::Operator);
+                let added = app.knowledge.open(&db, Reader::everything()).add(upload).await.map_err(told)?.document;
                 app.knowledge.ingest(&db, added.id).await.map_err(told)?;
                 if !self.documents.contains(&added.id) {
                     self.documents.push(added.id);
@@ -122,11 +121,21 @@ impl Worker {
             Step::RemoveOldest => {
                 if !self.documents.is_empty() {
                     let oldest = self.documents.remove(0);
-                    app.knowledge.remove(&db, oldest, Actor::Operator).await.map_err(told)?;
+                    app.knowledge
+                        .open(&db, Reader::everything())
+                        .remove(oldest, Actor::Operator)
+                        .await
+                        .map_err(told)?;
                 }
             }
             Step::List => {
-                let listed = app.knowledge.list(&db).await.map_err(told)?;
+                let listed = app
+                    .knowledge
+                    .open(&db, Reader::everything())
+                    .list(&Listing::default())
+                    .await
+                    .map_err(told)?
+                    .documents;
                 for document in &listed {
                     marked(mark, "the list of documents", &document.title)?;
                 }
@@ -140,7 +149,7 @@ impl Worker {
             }
             Step::Search => {
                 for question in ["where hangs the key of the house", &MARKS.join(" ")] {
-                    for hit in app.knowledge.search(&db, question, 10).await.map_err(told)? {
+                    for hit in app.knowledge.open(&db, Reader::everything()).search(question, 10).await.map_err(told)? {
                         marked(mark, "a passage", &hit.passage.text)?;
                         marked(mark, "a passage's title", &hit.title)?;
                     }
@@ -247,8 +256,8 @@ async fn appliance(db: &TestDb, home: &tempfile::TempDir) -> App {
 /// What a trial leaves is removed before the next one.
 async fn clear(app: &App, tenant: &Tenant) {
     let db = app.databases.tenant(&tenant.id).await.unwrap();
-    for document in app.knowledge.list(&db).await.unwrap() {
-        app.knowledge.remove(&db, document.id, Actor::Operator).await.unwrap();
+    for document in app.knowledge.open(&db, Reader::everything()).list(&Listing::default()).await.unwrap().documents {
+        app.knowledge.open(&db, Reader::everything()).remove(document.id, Actor::Operator).await.unwrap();
     }
     for secret in app.secrets.list(&db).await.unwrap() {
         app.secrets.delete(&db, &secret.name, Actor::Operator).await.unwrap();

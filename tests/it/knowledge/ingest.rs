@@ -1,89 +1,21 @@
 //! From upload to search on the real database, with the built-in embedding model.
 
 use std::sync::{
-    Arc, Mutex,
+    Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
 use aegis::{
     audit::{self, Actor},
-    config,
-    db::TenantDb,
-    knowledge::{Added, Document, Enqueue, Hit, Knowledge, Status, Upload},
-    models::{chat::ModelError, embedding::EmbeddingModel, minilm::MiniLm},
-    support::{
-        Kind, Result,
-        ids::{DocumentId, TenantId},
-    },
+    knowledge::{Listing, Reader, Status, Upload},
+    models::minilm::MiniLm,
+    support::Kind,
 };
-use async_trait::async_trait;
 
-use super::files;
-use crate::harness::TestDb;
-
-/// Remembers what was asked of it.
-#[derive(Clone, Default)]
-pub struct Queue(Arc<Mutex<Vec<DocumentId>>>);
-
-#[async_trait]
-impl Enqueue for Queue {
-    async fn enqueue(&self, _: &TenantId, document: DocumentId) -> Result<()> {
-        self.0.lock().unwrap().push(document);
-        Ok(())
-    }
-}
-
-struct Fixture {
-    test: TestDb,
-    db: TenantDb,
-    knowledge: Knowledge,
-    queue: Queue,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let test = TestDb::new().await;
-        let (_, db) = test.tenant("acme").await;
-        let queue = Queue::default();
-        let knowledge = knowledge(&test, Arc::new(MiniLm::new()), queue.clone());
-        Self { test, db, knowledge, queue }
-    }
-
-    async fn add(&self, file_name: &str, bytes: Vec<u8>) -> Added {
-        let upload = Upload { file_name: file_name.to_owned(), bytes, by: Actor::Operator };
-        self.knowledge.add(&self.db, upload).await.unwrap()
-    }
-
-    /// Adds a file and does the queue's work.
-    async fn ingest(&self, file_name: &str, bytes: Vec<u8>) -> Document {
-        let added = self.add(file_name, bytes).await;
-        self.knowledge.ingest(&self.db, added.document.id).await.unwrap();
-        self.document(added.document.id).await
-    }
-
-    async fn document(&self, id: DocumentId) -> Document {
-        self.knowledge.document(&self.db, id).await.unwrap().unwrap()
-    }
-
-    async fn search(&self, question: &str) -> Vec<Hit> {
-        self.knowledge.search(&self.db, question, 5).await.unwrap()
-    }
-
-    async fn actions(&self) -> Vec<String> {
-        sqlx::query_scalar("SELECT action FROM audit_entries ORDER BY seq").fetch_all(self.db.pool()).await.unwrap()
-    }
-}
-
-pub fn knowledge(test: &TestDb, model: Arc<dyn EmbeddingModel>, queue: impl Enqueue) -> Knowledge {
-    let settings = config::Knowledge {
-        max_file_mib: 1,
-        extract_memory_mib: 1024,
-        extract_cpu_seconds: 30,
-        passage_tokens: 220,
-        workers: 1,
-    };
-    Knowledge::new(settings, model, queue, test.shared_clock(), env!("CARGO_BIN_EXE_aegis").into())
-}
+use super::{
+    files,
+    fixture::{Faltering, Fixture, knowledge},
+};
 
 const HANDBOOK: &[&str] = &[
     "# Leave",
@@ -132,7 +64,7 @@ async fn the_same_bytes_are_stored_once_and_the_original_comes_back() {
     assert!(!first.already_there && second.already_there);
     assert_eq!(first.document.id, second.document.id);
     assert_eq!(*fixture.queue.0.lock().unwrap(), [first.document.id]);
-    let original = fixture.knowledge.original(&fixture.db, first.document.id).await.unwrap().unwrap();
+    let original = fixture.library().original(first.document.id).await.unwrap().unwrap();
     assert_eq!((original.0.as_str(), original.1.as_str()), ("a.txt", "text/plain"));
     assert!(original.2 == bytes, "a megabyte, in two parts");
 }
@@ -147,22 +79,40 @@ async fn a_new_version_takes_the_old_ones_place_in_the_moment_in_which_it_is_rea
     let hits = fixture.search("bonus").await;
     assert_eq!(hits.len(), 1);
     assert!(hits[0].passage.text.contains("250"));
-    assert!(fixture.knowledge.document(&fixture.db, old.id).await.unwrap().is_none());
-    assert_eq!(fixture.actions().await.last().map(String::as_str), Some("document.removed"));
+    assert_eq!(fixture.actions().await.last().map(String::as_str), Some("document.superseded"));
+
+    // What was cited from the old one can still be opened, with its words and its bytes.
+    let kept = fixture.document(old.id).await;
+    assert_eq!((kept.status, kept.version, kept.superseded_at.is_some()), (Status::Superseded, 1, true));
+    assert_eq!(fixture.library().passages(old.id).await.unwrap()[0].text, "# Pay\n\nThe bonus is 100 euros.");
+    assert!(fixture.library().original(old.id).await.unwrap().unwrap().2.ends_with(b"100 euros."));
+    let versions = fixture.library().versions(old.series).await.unwrap();
+    assert_eq!(versions.iter().map(|version| version.version).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(fixture.library().list(&Listing::default()).await.unwrap().total, 1, "the list has the present one");
+
+    // The first one's bytes come back as a third version.
+    let third = fixture.ingest("pay.md", b"# Pay\n\nThe bonus is 100 euros.".to_vec()).await;
+    assert_eq!((third.version, third.series), (3, old.series));
+    assert!(fixture.search("bonus").await[0].passage.text.contains("100"));
+    // An older version can go alone, and the document with all of them.
+    fixture.library().remove(new.document.id, Actor::Operator).await.unwrap();
+    assert_eq!(fixture.library().versions(old.series).await.unwrap().len(), 2);
+    fixture.library().remove(third.id, Actor::Operator).await.unwrap();
+    assert!(fixture.library().document(old.id).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_removed_document_leaves_nothing_but_its_audit() {
     let fixture = Fixture::new().await;
     let document = fixture.ingest("handbook.docx", files::docx(HANDBOOK)).await;
-    fixture.knowledge.remove(&fixture.db, document.id, Actor::Operator).await.unwrap();
+    fixture.library().remove(document.id, Actor::Operator).await.unwrap();
     assert!(fixture.search("parental leave").await.is_empty());
-    for table in ["documents", "document_contents", "passages", "passage_vectors"] {
+    for table in ["documents", "originals", "original_parts", "passages", "passage_vectors"] {
         let count = format!("SELECT count(*) FROM {table}");
         let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(fixture.db.pool()).await.unwrap();
         assert_eq!(rows, 0, "{table}");
     }
-    let again = fixture.knowledge.remove(&fixture.db, document.id, Actor::Operator).await;
+    let again = fixture.library().remove(document.id, Actor::Operator).await;
     assert_eq!(again.unwrap_err().kind(), Kind::NotFound);
 }
 
@@ -188,7 +138,7 @@ async fn files_that_cannot_be_read_end_as_failed_and_nothing_else_suffers() {
         assert_eq!(document.passages, 0);
     }
     assert_eq!(fixture.search("parental leave").await[0].title, "handbook.docx");
-    assert_eq!(fixture.knowledge.list(&fixture.db).await.unwrap().len(), 6);
+    assert_eq!(fixture.library().list(&Listing::default()).await.unwrap().total, 6);
 }
 
 #[tokio::test]
@@ -205,8 +155,8 @@ async fn a_failed_document_is_tried_again_when_it_is_uploaded_again() {
 async fn what_is_too_large_or_of_no_known_type_is_refused_at_the_door() {
     let fixture = Fixture::new().await;
     let refused = async |file_name: &str, bytes: Vec<u8>| {
-        let upload = Upload { file_name: file_name.to_owned(), bytes, by: Actor::Operator };
-        fixture.knowledge.add(&fixture.db, upload).await.unwrap_err()
+        let upload = Upload::new(file_name.to_owned(), bytes, Actor::Operator);
+        fixture.library().add(upload).await.unwrap_err()
     };
     let error = refused("large.txt", vec![b'a'; (1 << 20) + 1]).await;
     assert_eq!(error.kind(), Kind::TooLarge);
@@ -214,38 +164,7 @@ async fn what_is_too_large_or_of_no_known_type_is_refused_at_the_door() {
     let error = refused("table.xlsx", b"PK\x03\x04....xl/workbook.xml".to_vec()).await;
     assert_eq!(error.kind(), Kind::Invalid);
     assert!(error.message().contains("PDF, Word (.docx), Markdown and plain text"), "{error}");
-    assert!(fixture.knowledge.list(&fixture.db).await.unwrap().is_empty());
-}
-
-/// The built-in model, which answers some calls and then is gone until it is told otherwise.
-pub struct Faltering {
-    pub inner: MiniLm,
-    pub calls_left: AtomicUsize,
-    pub embedded: AtomicUsize,
-}
-
-#[async_trait]
-impl EmbeddingModel for Faltering {
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-    fn dimensions(&self) -> usize {
-        self.inner.dimensions()
-    }
-    fn max_tokens(&self) -> usize {
-        self.inner.max_tokens()
-    }
-    fn count_tokens(&self, text: &str) -> usize {
-        self.inner.count_tokens(text)
-    }
-    async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let left = self.calls_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if left.is_err() {
-            return Err(ModelError::NotRunning { address: "127.0.0.1:1".to_owned() });
-        }
-        self.embedded.fetch_add(texts.len(), Ordering::SeqCst);
-        self.inner.embed(texts).await
-    }
+    assert_eq!(fixture.library().list(&Listing::default()).await.unwrap().total, 0);
 }
 
 #[tokio::test]
@@ -263,7 +182,10 @@ async fn an_interrupted_document_goes_on_where_it_stopped() {
     let document = fixture.document(id).await;
     assert_eq!((document.status, document.progress), (Status::Embedding, (16, 40)));
     assert!(document.error.unwrap().contains("does not answer"), "it says what it waits for");
-    assert!(knowledge.search(&fixture.db, "topic", 5).await.unwrap().is_empty(), "only what is ready is found");
+    assert!(
+        knowledge.open(&fixture.db, Reader::everything()).search("topic", 5).await.unwrap().is_empty(),
+        "only what is ready is found"
+    );
     assert_eq!(knowledge.resume(&fixture.db).await.unwrap(), 1);
 
     model.calls_left.store(100, Ordering::SeqCst);
@@ -274,7 +196,7 @@ async fn an_interrupted_document_goes_on_where_it_stopped() {
     assert_eq!(model.embedded.load(Ordering::SeqCst), 40, "nothing is embedded twice");
 
     model.calls_left.store(0, Ordering::SeqCst);
-    let hits = knowledge.search(&fixture.db, "topic 63", 5).await.unwrap();
+    let hits = knowledge.open(&fixture.db, Reader::everything()).search("topic 63", 5).await.unwrap();
     assert_eq!(hits[0].passage.locator, "Section 9", "words still find when the model is gone");
 }
 
@@ -289,7 +211,7 @@ async fn a_document_given_up_says_why_and_keeps_its_file() {
     let document = fixture.document(id).await;
     assert_eq!(document.status, Status::Failed);
     assert!(document.error.unwrap().contains("the model server at 127.0.0.1:1 does not answer"));
-    assert!(knowledge.original(&fixture.db, id).await.unwrap().is_some());
+    assert!(knowledge.open(&fixture.db, Reader::everything()).original(id).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -302,7 +224,7 @@ async fn two_workers_on_one_document_make_it_once() {
     let document = fixture.document(id).await;
     assert_eq!((document.status, document.passages), (Status::Ready, 3));
     let ordinals: Vec<i32> =
-        fixture.knowledge.passages(&fixture.db, id).await.unwrap().iter().map(|passage| passage.ordinal).collect();
+        fixture.library().passages(id).await.unwrap().iter().map(|passage| passage.ordinal).collect();
     assert_eq!(ordinals, [0, 1, 2]);
     assert_eq!(fixture.actions().await, ["document.added", "document.ingested"]);
 }

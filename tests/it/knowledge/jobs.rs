@@ -10,7 +10,7 @@ use aegis::{
     db::TenantDb,
     jobs::{Jobs, Settings},
     knowledge::{
-        Document, Knowledge, Status, Upload,
+        Document, Knowledge, Reader, Status, Upload,
         jobs::{IngestDocument, Ingester, resume},
     },
     models::{chat::ModelError, embedding::EmbeddingModel, minilm::MiniLm},
@@ -20,7 +20,7 @@ use async_trait::async_trait;
 
 use super::{
     files,
-    ingest::{Faltering, Queue, knowledge},
+    fixture::{Faltering, Queue, knowledge},
 };
 use crate::harness::TestDb;
 
@@ -35,7 +35,7 @@ const QUICK: Settings = Settings {
 async fn until(knowledge: &Knowledge, db: &TenantDb, id: DocumentId, reached: impl Fn(&Document) -> bool) -> Document {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let document = knowledge.document(db, id).await.unwrap().unwrap();
+        let document = knowledge.open(db, Reader::everything()).document(id).await.unwrap().unwrap();
         if reached(&document) {
             return document;
         }
@@ -45,8 +45,8 @@ async fn until(knowledge: &Knowledge, db: &TenantDb, id: DocumentId, reached: im
 }
 
 async fn add(knowledge: &Knowledge, db: &TenantDb, file_name: &str, bytes: Vec<u8>) -> DocumentId {
-    let upload = Upload { file_name: file_name.to_owned(), bytes, by: Actor::Operator };
-    knowledge.add(db, upload).await.unwrap().document.id
+    let upload = Upload::new(file_name.to_owned(), bytes, Actor::Operator);
+    knowledge.open(db, Reader::everything()).add(upload).await.unwrap().document.id
 }
 
 #[tokio::test]

@@ -11,11 +11,11 @@ use std::{
 use aegis::{
     audit::Actor,
     db::TenantDb,
-    knowledge::{Knowledge, Upload},
+    knowledge::{Knowledge, Reader, Upload},
     models::minilm::MiniLm,
 };
 
-use super::ingest::{Faltering, Queue, knowledge};
+use super::fixture::{Faltering, Queue, knowledge};
 use crate::harness::TestDb;
 
 /// Where the collection lies, if it is there: beside the project.
@@ -62,7 +62,7 @@ async fn mean_ndcg(
     let (mut sum, started) = (0.0, Instant::now());
     for (index, query) in queries.iter().enumerate() {
         let mut found: Vec<usize> = Vec::new();
-        for hit in knowledge.search(db, query, 20).await.unwrap() {
+        for hit in knowledge.open(db, Reader::everything()).search(query, 20).await.unwrap() {
             let id = hit.title.trim_end_matches(".txt").parse().unwrap();
             if !found.contains(&id) {
                 found.push(id);
@@ -84,8 +84,8 @@ async fn searching_cranfield_is_as_good_as_the_reference() {
     let (_, db) = test.tenant("acme").await;
     let hybrid = knowledge(&test, Arc::new(MiniLm::new()), Queue::default());
     for (index, text) in records(&read("cran.all.1400"), &[".T", ".W"]).into_iter().enumerate() {
-        let upload = Upload { file_name: format!("{}.txt", index + 1), bytes: text.into_bytes(), by: Actor::Operator };
-        let added = hybrid.add(&db, upload).await.unwrap();
+        let upload = Upload::new(format!("{}.txt", index + 1), text.into_bytes(), Actor::Operator);
+        let added = hybrid.open(&db, Reader::everything()).add(upload).await.unwrap();
         hybrid.ingest(&db, added.document.id).await.unwrap();
     }
     let queries = records(&read("cran.qry"), &[".W"]);

@@ -6,15 +6,15 @@ use aegis::{
     agents::tool::{Retriever, Tool, ToolContext},
     audit::Actor,
     knowledge::{
-        Upload,
-        tools::{KnowledgeRetriever, ReadTool, SearchTool},
+        Reader, Upload,
+        tools::{KnowledgeRetriever, ReadTool, SearchTool, Shelves},
     },
     models::minilm::MiniLm,
     support::{Kind, ids::RunId},
 };
 use serde_json::json;
 
-use super::ingest::{Queue, knowledge};
+use super::fixture::{Queue, accounts, knowledge};
 use crate::harness::TestDb;
 
 #[tokio::test]
@@ -24,8 +24,8 @@ async fn an_agent_searches_reads_on_and_gets_sources_to_cite() {
     let knowledge = knowledge(&test, Arc::new(MiniLm::new()), Queue::default());
     let section = |n| format!("# Section {n}\n\nThe section number {n} speaks about topic {}.\n\n", n * 7);
     let long = (0..20).map(section).collect::<Vec<_>>().concat();
-    let upload = Upload { file_name: "long.md".to_owned(), bytes: long.into_bytes(), by: Actor::Operator };
-    let id = knowledge.add(&db, upload).await.unwrap().document.id;
+    let upload = Upload::new("long.md".to_owned(), long.into_bytes(), Actor::Operator);
+    let id = knowledge.open(&db, Reader::everything()).add(upload).await.unwrap().document.id;
     knowledge.ingest(&db, id).await.unwrap();
     let context = ToolContext {
         conversation: None,
@@ -39,7 +39,8 @@ async fn an_agent_searches_reads_on_and_gets_sources_to_cite() {
         has_read: Vec::new(),
     };
 
-    let search = SearchTool::new(knowledge.clone());
+    let shelves = Shelves::new(knowledge, accounts(&test));
+    let search = SearchTool(shelves.clone());
     let found = search.call(&context, json!({ "query": "topic 63", "limit": 3 })).await.unwrap();
     assert_eq!((found.summary.as_str(), found.sources.len()), ("3 passages", 3));
     assert_eq!(found.sources[0].locator, "Section 9");
@@ -47,7 +48,7 @@ async fn an_agent_searches_reads_on_and_gets_sources_to_cite() {
     let empty = search.call(&context, json!({ "query": " " })).await.unwrap_err();
     assert_eq!(empty.kind(), Kind::Invalid);
 
-    let read = ReadTool::new(knowledge.clone());
+    let read = ReadTool(shelves.clone());
     let around =
         read.call(&context, json!({ "passage_id": found.content["passages"][0]["passage_id"] })).await.unwrap();
     let places: Vec<&str> = around.sources.iter().map(|source| source.locator.as_str()).collect();
@@ -56,6 +57,6 @@ async fn an_agent_searches_reads_on_and_gets_sources_to_cite() {
     assert_eq!(range.sources.len(), 8, "a range is bounded");
     assert!(read.call(&context, json!({})).await.is_err());
 
-    let sources = KnowledgeRetriever::new(knowledge).retrieve(&context, "topic 63", 2).await.unwrap();
+    let sources = KnowledgeRetriever(shelves).retrieve(&context, "topic 63", 2).await.unwrap();
     assert_eq!((sources.len(), sources[0].locator.as_str()), (2, "Section 9"));
 }

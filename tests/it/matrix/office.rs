@@ -21,7 +21,7 @@ use aegis::{
     audit::Actor,
     config::Config,
     http::{context::Peer, csrf},
-    knowledge::Upload,
+    knowledge::{CollectionDraft, Reader, Rights, Upload},
     secrets::By,
     support::ids::{RunId, UserId},
     tenants::Tenant,
@@ -83,6 +83,7 @@ struct Things {
     meeting: Uuid,
     memory: Uuid,
     document: Uuid,
+    collection: Uuid,
     passage: Uuid,
     run: RunId,
     member: UserId,
@@ -344,6 +345,7 @@ impl Office {
             "memory" => self.things.memory.to_string(),
             "tenant" => self.acme.id.to_string(),
             "document" => self.things.document.to_string(),
+            "collection" => self.things.collection.to_string(),
             "passage" => self.things.passage.to_string(),
             "seq" => "1".to_owned(),
             "run" | "approval" => self.things.run.to_string(),
@@ -428,15 +430,17 @@ fn with_session(request: Builder, session: &str) -> Builder {
 async fn things(app: &App, acme: &Tenant) -> Things {
     let db = app.tenants.open(acme).await.unwrap();
     let text = format!("# {MARK}\n\nThe {MARK} sings at dawn and is fed at nine.");
-    let upload =
-        Upload { file_name: format!("{MARK}.md"), bytes: bytes::Bytes::from(text).into(), by: Actor::Operator };
-    let added = app.knowledge.add(&db, upload).await.unwrap();
+    let library = app.knowledge.open(&db, Reader::everything());
+    let drawer = CollectionDraft { name: MARK.to_owned(), description: MARK.to_owned(), rights: Rights::default() };
+    let collection = library.create_collection(drawer, Actor::Operator).await.unwrap().id;
+    let upload = Upload::new(format!("{MARK}.md"), text.into_bytes(), Actor::Operator).into_collection(collection);
+    let added = library.add(upload).await.unwrap();
     let document = added.document.id;
-    while !app.knowledge.document(&db, document).await.unwrap().unwrap().status.is_final() {
+    while !library.document(document).await.unwrap().unwrap().status.is_final() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     app.secrets.set(&db, SECRET.parse().unwrap(), SecretText::new("seeds".to_owned()), By::operator()).await.unwrap();
-    let passage = app.knowledge.passages(&db, document).await.unwrap()[0].id;
+    let passage = library.passages(document).await.unwrap()[0].id;
     let own = Draft {
         name: MARK.to_owned(),
         soul: format!("You know all about the {MARK}."),
@@ -459,6 +463,7 @@ async fn things(app: &App, acme: &Tenant) -> Things {
         meeting,
         memory: memory.id.0,
         document: document.0,
+        collection: collection.0,
         passage: passage.0,
         run: run.id,
         member: UserId(NOTHING),

@@ -12,7 +12,7 @@ use aegis::{
     audit::Actor,
     config::Config,
     db::Databases,
-    knowledge::Upload,
+    knowledge::{Reader, Upload},
     secrets,
     tenants::Tenant,
     vault::{Keyring, SecretText, keyring::Passphrases},
@@ -247,8 +247,8 @@ async fn a_tenant_with_something_of_everything_leaves_nothing_behind_but_its_peo
     let db = app.tenants.open(beta).await.unwrap();
     let name = "some.key".parse().unwrap();
     app.secrets.set(&db, name, SecretText::new("a value".into()), secrets::By::operator()).await.unwrap();
-    let upload = Upload { file_name: "a.md".into(), bytes: b"# A\n\nThe key.".to_vec(), by: Actor::Operator };
-    app.knowledge.add(&db, upload).await.unwrap();
+    let upload = Upload::new("a.md", b"# A\n\nThe key.".to_vec(), Actor::Operator);
+    app.knowledge.open(&db, Reader::everything()).add(upload).await.unwrap();
     drop(db);
     let mut superuser = server.db.superuser().await;
     let before = places(&mut superuser, &[beta.id.as_str()]).await;

@@ -1,18 +1,21 @@
 //! The job's body: from stored bytes to searchable passages. Running it again at any point goes on where it
 //! stopped, and a second worker on the same document makes the first one's further writing void.
 
+mod store;
+
 use std::{path::Path, pin::pin, sync::Arc, time::Instant};
 
 use serde_json::json;
 
+use self::store::Claim;
 use super::{
     Knowledge,
     chunk::{Chunker, Draft},
     extract::{Block, Failure, Kind, Limits, Reader, process::ExtractError},
-    store::{self, Claim},
+    language,
 };
 use crate::{
-    audit::{self, Action, Actor, NewEntry},
+    audit::{Action, Actor},
     db::TenantDb,
     models::{chat::ModelError, embedding::EmbeddingModel},
     support::{Error, Result, ids::DocumentId},
@@ -49,20 +52,14 @@ pub(super) async fn ingest(knowledge: &Knowledge, db: &TenantDb, id: DocumentId)
             return Err(error);
         }
     };
-    let Outcome::Done(replaced) = outcome else { return Ok(()) };
+    let Outcome::Done(done) = outcome else { return Ok(()) };
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(document = %id, duration_ms, "a document can be searched now");
-    record(
-        knowledge,
-        db,
-        Action::DocumentIngested,
-        id,
-        json!({ "duration_ms": duration_ms, "title": claim.file_name }),
-    )
-    .await?;
-    for old in replaced {
-        record(knowledge, db, Action::DocumentRemoved, old, json!({ "title": claim.file_name, "replaced_by": id }))
-            .await?;
+    let detail = json!({ "duration_ms": duration_ms, "title": claim.file_name, "version": done.version });
+    knowledge.record(db, Actor::System, Action::DocumentIngested, id, detail).await?;
+    for old in done.replaced {
+        let detail = json!({ "title": claim.file_name, "by": id, "version": done.version });
+        knowledge.record(db, Actor::System, Action::DocumentSuperseded, old, detail).await?;
     }
     Ok(())
 }
@@ -76,7 +73,7 @@ pub(super) async fn give_up(knowledge: &Knowledge, db: &TenantDb, id: DocumentId
     fail(knowledge, db, &claim, &failure).await
 }
 
-async fn run(knowledge: &Knowledge, db: &TenantDb, claim: &Claim) -> Result<Outcome<Vec<DocumentId>>, ExtractError> {
+async fn run(knowledge: &Knowledge, db: &TenantDb, claim: &Claim) -> Result<Outcome<store::Outcome>, ExtractError> {
     if !claim.is_read {
         let read = match read(knowledge, db, claim, false).await {
             Err(ExtractError::Crashed(failure)) if claim.media_type == Kind::Pdf.media_type() => {
@@ -103,19 +100,22 @@ async fn read(knowledge: &Knowledge, db: &TenantDb, claim: &Claim, second: bool)
         return Ok(Outcome::Overtaken);
     }
     let (program, settings) = (knowledge.program(), knowledge.settings());
-    let parts = store::original(pool, claim.document());
+    let parts = super::store::original(pool, claim.document());
     let mut reader = start(program, Limits::of(settings), claim, second, parts).await?;
     let markdown = claim.media_type == Kind::Markdown.media_type();
     let model: Arc<dyn EmbeddingModel> = knowledge.model();
     let mut chunker = Some(Chunker::new(model, settings.passage_tokens, &claim.file_name, markdown));
-    let (mut drafts, mut total) = (Vec::new(), 0_i32);
+    let (mut drafts, mut total, mut language) = (Vec::new(), 0_i32, None);
     loop {
         let (blocks, more) = next_blocks(&mut reader).await?;
         drafts.extend(chunk(&mut chunker, blocks, more).await?);
         while drafts.len() >= STORED_AT_ONCE || (!more && !drafts.is_empty()) {
             let rest = drafts.split_off(drafts.len().min(STORED_AT_ONCE));
             total = total.saturating_add(i32::try_from(drafts.len()).unwrap_or(i32::MAX));
-            if !claim.add_passages(pool, &drafts).await? {
+            // The beginning tells the language of the whole.
+            let texts = drafts.iter().map(|draft| draft.text.as_str());
+            let language = *language.get_or_insert_with(|| language::configuration(texts));
+            if !claim.add_passages(pool, &drafts, language).await? {
                 return Ok(Outcome::Overtaken);
             }
             drafts = rest;
@@ -127,7 +127,8 @@ async fn read(knowledge: &Knowledge, db: &TenantDb, claim: &Claim, second: bool)
     if total == 0 {
         return Err(Failure::empty().into());
     }
-    let kept = claim.finish_reading(pool, total, reader.finished().pages).await?;
+    let language = language.unwrap_or(language::UNKNOWN);
+    let kept = claim.finish_reading(pool, total, reader.finished().pages, language).await?;
     Ok(if kept { Outcome::Done(()) } else { Outcome::Overtaken })
 }
 
@@ -206,19 +207,7 @@ async fn fail(knowledge: &Knowledge, db: &TenantDb, claim: &Claim, failure: &Fai
         let id = claim.document();
         tracing::info!(document = %id, reason = %failure, "a document could not be ingested");
         let detail = json!({ "title": claim.file_name, "reason": failure.reason });
-        record(knowledge, db, Action::DocumentFailed, id, detail).await?;
+        knowledge.record(db, Actor::System, Action::DocumentFailed, id, detail).await?;
     }
-    Ok(())
-}
-
-async fn record(
-    knowledge: &Knowledge,
-    db: &TenantDb,
-    action: Action,
-    subject: DocumentId,
-    detail: serde_json::Value,
-) -> Result<()> {
-    let entry = NewEntry { actor: Actor::System, action, run: None, subject: Some(subject.to_string()), detail };
-    audit::append(db, knowledge.clock(), entry).await?;
     Ok(())
 }

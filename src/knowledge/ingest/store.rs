@@ -1,0 +1,289 @@
+//! What an ingesting worker writes. Everything carries its attempt number, so that a worker that was overtaken (it
+//! stalled, and another took the job) changes nothing any more.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::super::{chunk::Draft, language, search::store::vector_text};
+use crate::support::{
+    Error, Result,
+    ids::{DocumentId, PassageId},
+};
+
+/// A worker's hold on a document.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Claim {
+    id: Uuid,
+    attempt: i32,
+    /// The file's name.
+    pub file_name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Whether all passages are stored already, so that only vectors are missing.
+    pub is_read: bool,
+}
+
+/// Takes hold of a document; whoever held it before has lost it. `None` when there is nothing to do.
+pub(super) async fn claim(pool: &PgPool, id: DocumentId) -> Result<Option<Claim>> {
+    Ok(sqlx::query_as(
+        "UPDATE documents
+         SET attempt = attempt + 1, error = NULL,
+             status = CASE status WHEN 'embedding' THEN status ELSE 'reading' END
+         WHERE id = $1 AND status IN ('queued', 'reading', 'embedding')
+         RETURNING id, attempt, file_name, media_type, status = 'embedding' AS is_read",
+    )
+    .bind(id.0)
+    .fetch_optional(pool)
+    .await?)
+}
+
+impl Claim {
+    /// The document.
+    pub(super) fn document(&self) -> DocumentId {
+        DocumentId(self.id)
+    }
+
+    /// Locks the document for the rest of the transaction. `false` when the claim is lost.
+    async fn hold(&self, connection: &mut PgConnection) -> Result<bool> {
+        let held: Option<i32> =
+            sqlx::query_scalar("SELECT attempt FROM documents WHERE id = $1 AND attempt = $2 FOR UPDATE")
+                .bind(self.id)
+                .bind(self.attempt)
+                .fetch_optional(connection)
+                .await?;
+        Ok(held.is_some())
+    }
+
+    /// Removes what an earlier attempt at reading left.
+    pub(super) async fn start_reading(&self, pool: &PgPool) -> Result<bool> {
+        let mut transaction = pool.begin().await?;
+        if !self.hold(&mut transaction).await? {
+            return Ok(false);
+        }
+        sqlx::query("DELETE FROM passages WHERE document_id = $1").bind(self.id).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Stores passages, searched in the language with the text-search configuration `language` and word for word.
+    pub(super) async fn add_passages(&self, pool: &PgPool, drafts: &[Draft], language: &str) -> Result<bool> {
+        let ids: Vec<Uuid> = drafts.iter().map(|_| PassageId::generate().0).collect();
+        let ordinals: Vec<i32> = drafts.iter().map(|draft| draft.ordinal).collect();
+        let column = |field: fn(&Draft) -> &String| drafts.iter().map(|draft| field(draft).clone()).collect::<Vec<_>>();
+        let plain: Vec<String> =
+            drafts.iter().map(|draft| language::plain(&format!("{}\n{}", draft.context, draft.text))).collect();
+        let mut transaction = pool.begin().await?;
+        if !self.hold(&mut transaction).await? {
+            return Ok(false);
+        }
+        sqlx::query(
+            "INSERT INTO passages (id, document_id, ordinal, locator, context, text, searchable)
+             SELECT id, $1, ordinal, locator, context, text,
+                    setweight(to_tsvector($7::regconfig, context), 'B') || to_tsvector($7::regconfig, text)
+                        || to_tsvector('simple', plain)
+             FROM unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $8::text[])
+                  AS drafts (id, ordinal, locator, context, text, plain)",
+        )
+        .bind(self.id)
+        .bind(ids)
+        .bind(ordinals)
+        .bind(column(|draft| &draft.locator))
+        .bind(column(|draft| &draft.context))
+        .bind(column(|draft| &draft.text))
+        .bind(language)
+        .bind(plain)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// The file has been read to its end.
+    pub(super) async fn finish_reading(
+        &self,
+        pool: &PgPool,
+        total: i32,
+        pages: Option<u32>,
+        language: &str,
+    ) -> Result<bool> {
+        let updated = sqlx::query(
+            "UPDATE documents SET status = 'embedding', total = $3, done = 0, pages = $4, language = $5
+             WHERE id = $1 AND attempt = $2",
+        )
+        .bind(self.id)
+        .bind(self.attempt)
+        .bind(total)
+        .bind(pages.and_then(|pages| i32::try_from(pages).ok()))
+        .bind(language)
+        .execute(pool)
+        .await?;
+        Ok(updated.rows_affected() == 1)
+    }
+
+    /// The next passages that lack this model's vector: id, and context and text as the model is to read them.
+    pub(super) async fn without_vector(&self, pool: &PgPool, model: &str, at_most: i64) -> Result<Vec<(Uuid, String)>> {
+        Ok(sqlx::query_as(
+            "SELECT passages.id, passages.context || E'\\n\\n' || passages.text
+             FROM passages
+             WHERE passages.document_id = $1
+               AND NOT EXISTS (SELECT FROM passage_vectors AS vectors
+                               WHERE vectors.passage_id = passages.id AND vectors.model = $2)
+             ORDER BY passages.ordinal LIMIT $3",
+        )
+        .bind(self.id)
+        .bind(model)
+        .bind(at_most)
+        .fetch_all(pool)
+        .await?)
+    }
+
+    /// Stores vectors and the progress that they mean.
+    pub(super) async fn add_vectors(
+        &self,
+        pool: &PgPool,
+        model: &str,
+        ids: &[Uuid],
+        vectors: &[Vec<f32>],
+    ) -> Result<bool> {
+        let dimensions = vectors.first().map_or(0, Vec::len);
+        let texts: Vec<String> = vectors.iter().map(|vector| vector_text(vector)).collect();
+        let mut transaction = pool.begin().await?;
+        if !self.hold(&mut transaction).await? {
+            return Ok(false);
+        }
+        sqlx::query(
+            "INSERT INTO passage_vectors (passage_id, model, document_id, dimensions, embedding)
+             SELECT id, $1, $2, $3, vector::extensions.halfvec
+             FROM unnest($4::uuid[], $5::text[]) AS vectors (id, vector)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(model)
+        .bind(self.id)
+        .bind(i16::try_from(dimensions).map_err(Error::internal)?)
+        .bind(ids)
+        .bind(texts)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "UPDATE documents SET done = (SELECT count(*) FROM passage_vectors WHERE document_id = $1 AND model = $2)
+             WHERE id = $1",
+        )
+        .bind(self.id)
+        .bind(model)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Shows the document to searches, and takes the versions of it that are older out of them, in one step. A document
+    /// that a newer one overtook on the way is kept as an older version itself. `None` when the claim is lost.
+    pub(super) async fn finish(&self, pool: &PgPool, at: DateTime<Utc>) -> Result<Option<Outcome>> {
+        let mut transaction = pool.begin().await?;
+        // Versions of one document end one after the other; so do all documents of a collection, for a moment.
+        sqlx::query(
+            "SELECT FROM collections JOIN documents ON documents.collection_id = collections.id
+             WHERE documents.id = $1 FOR NO KEY UPDATE OF collections",
+        )
+        .bind(self.id)
+        .execute(&mut *transaction)
+        .await?;
+        if !self.hold(&mut transaction).await? {
+            return Ok(None);
+        }
+        let others: Vec<Other> = sqlx::query_as(
+            "SELECT other.id, other.series, other.version, other.status = 'ready' AS is_ready,
+                    other.status IN ('failed', 'cancelled') AS is_dud,
+                    (other.created_at, other.id) > (own.created_at, own.id) AS is_newer
+             FROM documents AS own
+             JOIN documents AS other USING (collection_id, folder, file_name)
+             WHERE own.id = $1 AND other.id <> own.id
+               AND other.status IN ('ready', 'superseded', 'failed', 'cancelled')",
+        )
+        .bind(self.id)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let last = others.iter().filter(|other| !other.is_dud).max_by_key(|other| other.version);
+        let overtaken = others.iter().any(|other| other.is_newer && other.is_ready);
+        let version = last.map_or(1, |other| other.version + 1);
+        sqlx::query(
+            "UPDATE documents
+             SET status = CASE WHEN $5 THEN 'superseded' ELSE 'ready' END, superseded_at = CASE WHEN $5 THEN $2 END,
+                 error = NULL, done = total, ready_at = $2, series = $3, version = $4
+             WHERE id = $1",
+        )
+        .bind(self.id)
+        .bind(at)
+        .bind(last.map_or(self.id, |other| other.series))
+        .bind(version)
+        .bind(overtaken)
+        .execute(&mut *transaction)
+        .await?;
+        let replaced: Vec<Uuid> =
+            others.iter().filter(|other| other.is_ready && !other.is_newer).map(|other| other.id).collect();
+        // What could not be read under this name before has been put right by this.
+        let duds = others.iter().filter(|other| other.is_dud && !other.is_newer).map(|other| other.id);
+        let gone: Vec<Uuid> = if overtaken { vec![self.id] } else { replaced.iter().copied().chain(duds).collect() };
+        sqlx::query("UPDATE documents SET status = 'superseded', superseded_at = $2 WHERE id = ANY($1)")
+            .bind(&gone)
+            .bind(at)
+            .execute(&mut *transaction)
+            .await?;
+        // Nobody searches them; their passages stay, to be opened by who cited them.
+        sqlx::query("DELETE FROM passage_vectors WHERE document_id = ANY($1)")
+            .bind(&gone)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Some(Outcome { version, replaced: replaced.into_iter().map(DocumentId).collect() }))
+    }
+
+    /// Says what the next attempt waits for.
+    pub(super) async fn note(&self, pool: &PgPool, what: &str) -> Result<()> {
+        sqlx::query("UPDATE documents SET error = $3 WHERE id = $1 AND attempt = $2")
+            .bind(self.id)
+            .bind(self.attempt)
+            .bind(what)
+            .execute(pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives the document up, with the reason. What was read of it goes.
+    pub(super) async fn fail(&self, pool: &PgPool, reason: &str) -> Result<bool> {
+        let mut transaction = pool.begin().await?;
+        if !self.hold(&mut transaction).await? {
+            return Ok(false);
+        }
+        sqlx::query("UPDATE documents SET status = 'failed', error = $2, done = 0, total = 0 WHERE id = $1")
+            .bind(self.id)
+            .bind(reason)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("DELETE FROM passages WHERE document_id = $1").bind(self.id).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+/// What came of the last step.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// Which version of its document it is.
+    pub version: i32,
+    /// The versions that it took the place of.
+    pub replaced: Vec<DocumentId>,
+}
+
+/// Another version of the same document.
+#[derive(FromRow)]
+struct Other {
+    id: Uuid,
+    series: Uuid,
+    version: i32,
+    is_ready: bool,
+    /// It failed or was cancelled.
+    is_dud: bool,
+    is_newer: bool,
+}

@@ -1,0 +1,121 @@
+//! The knowledge base in a real browser: collections, versions, a search that says why.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::{appliance::Appliance, browser_driver::Browser};
+
+const EMAIL: &str = "jo@acme.example";
+const PASSWORD: &str = "correct horse battery";
+const ENTER: &str = "\u{E007}";
+
+fn sample(name: &str) -> String {
+    format!("{}/packaging/samples/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+async fn sign_in(browser: &Browser, aegis: &Appliance) {
+    browser.open(&format!("{}/", aegis.url())).await;
+    browser.type_into("[name=email]", EMAIL).await;
+    browser.type_into("[name=password]", &format!("{PASSWORD}{ENTER}")).await;
+    browser.find(".rail").await;
+}
+
+/// Pictures and barriers of a page at a phone's and at a desk's width, in both themes.
+async fn looked_at(browser: &Browser, name: &str, page: &str) {
+    let pictures = std::env::var_os("AEGIS_TEST_PICTURES").map(PathBuf::from);
+    for width in [360, 1440] {
+        browser.resize(width, 900);
+        for colours in ["light", "dark"] {
+            browser.prefer(colours);
+            browser.open(page).await;
+            let beyond = browser.run("return document.documentElement.scrollWidth - innerWidth", vec![]).await;
+            assert_eq!(beyond, json!(0), "{name} at {width} px");
+            assert_eq!(browser.barriers().await, Vec::<String>::new(), "{name} at {width} px, {colours}");
+            if let Some(folder) = &pictures {
+                browser.picture(&folder.join(format!("{name}-{width}-{colours}.png")));
+            }
+        }
+    }
+    browser.prefer("light");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sorts_documents_into_collections_opens_older_versions_and_sees_why_a_passage_was_found() {
+    let mut aegis = Appliance::new("[models]\nchain = []\n");
+    aegis.serve();
+    aegis.with_owner(EMAIL, PASSWORD);
+    let browser = Browser::start().await;
+    sign_in(&browser, &aegis).await;
+    let url = aegis.url();
+
+    browser.open(&format!("{url}/knowledge/collections")).await;
+    browser.type_into("#new ~ form [name=name]", "Human resources").await;
+    browser.type_into("#new ~ form [name=description]", "Handbooks, leave, pay").await;
+    browser.click("#new ~ form [name=all-agents]").await;
+    browser.click("#new ~ form [name=agent-penny]").await;
+    browser.click("#new ~ form .button.primary").await;
+    browser.see("main", "Read by: Everybody, Penny.").await;
+    browser.type_into("#new ~ form [name=name]", &format!("human RESOURCES{ENTER}")).await;
+    browser.see("[role=alert]", "There is a collection called human RESOURCES already").await;
+
+    browser.open(&format!("{url}/knowledge")).await;
+    browser.click(".tabs a:nth-child(3)").await;
+    browser.type_into("input[type=file]", &sample("employee-handbook.md")).await;
+    browser.find(".state.ready").await;
+    browser.see("#documents", "Human resources").await;
+    aegis.json(&[
+        "kb",
+        "add",
+        "--tenant",
+        "acme",
+        "--collection",
+        "human resources",
+        &sample("returns-and-warranty.md"),
+    ]);
+    let missing =
+        aegis.run(&["kb", "add", "--tenant", "acme", "--collection", "none", &sample("returns-and-warranty.md")]);
+    let said = String::from_utf8_lossy(&missing.stdout).into_owned() + &String::from_utf8_lossy(&missing.stderr);
+    assert!(!missing.status.success() && said.contains("there are: General, Human resources"), "{said}");
+    let changed =
+        std::fs::read_to_string(sample("employee-handbook.md")).unwrap() + "\n\nThe office dog is called Pixel.\n";
+    aegis.json(&[
+        "kb",
+        "add",
+        "--tenant",
+        "acme",
+        "--collection",
+        "Human resources",
+        &aegis.file("employee-handbook.md", changed.as_bytes()),
+    ]);
+    aegis.run(&["kb", "add", "--tenant", "acme", &aegis.file("damaged.pdf", b"%PDF-1.7 and nothing that follows")]);
+
+    looked_at(&browser, "collections", &format!("{url}/knowledge/collections")).await;
+    looked_at(&browser, "knowledge", &format!("{url}/knowledge")).await;
+    browser.see("#documents", "version 2").await;
+    browser.see("#documents", "Try again").await;
+
+    browser.type_into("[type=search]", "parental leave").await;
+    browser.find("#results mark").await;
+    browser.click("[name=why]").await;
+    browser.see("#results", "By meaning: number 1").await;
+    browser.see("#results", "By words: number 1").await;
+    looked_at(&browser, "search", &format!("{url}/knowledge?q=parental+leave&why=on")).await;
+    browser.open(&format!("{url}/knowledge?q=parental+leave&kind=pdf")).await;
+    browser.see("#results", "No passage fits").await;
+
+    browser.open(&format!("{url}/knowledge")).await;
+    browser.click("#documents tbody tr:nth-child(2) a.name").await;
+    browser.see(".versions summary", "2 versions").await;
+    browser.click(".versions summary").await;
+    browser.click(".versions a").await;
+    browser.see("[role=note]", "This is an older version").await;
+    let older = browser.client.current_url().await.unwrap().to_string();
+    looked_at(&browser, "older-version", &older).await;
+    browser.click("[role=note] a").await;
+    browser.see("#documents", "The office dog is called Pixel").await;
+    let present = browser.client.current_url().await.unwrap().to_string();
+    looked_at(&browser, "document", &present).await;
+    let complaints: Vec<String> = browser.complaints().into_iter().filter(|line| !line.contains("409")).collect();
+    assert_eq!(complaints, Vec::<String>::new());
+}
