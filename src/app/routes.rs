@@ -248,6 +248,10 @@ fn table(state: WebState) -> Table<WebState> {
         .post("/api/knowledge/documents/{document}/cancel", Needs(KnowledgeWrite), knowledge::cancel_document)
         .post("/api/knowledge/documents/{document}/retry", Needs(KnowledgeWrite), knowledge::retry_document)
         .delete("/api/knowledge/documents/{document}", Needs(KnowledgeWrite), knowledge::delete_document)
+        .post("/api/uploads", Needs(KnowledgeWrite), knowledge::begin_upload)
+        .get("/api/uploads/{upload}", Needs(KnowledgeWrite), knowledge::show_upload)
+        .patch("/api/uploads/{upload}", Needs(KnowledgeWrite), knowledge::append_upload)
+        .delete("/api/uploads/{upload}", Needs(KnowledgeWrite), knowledge::drop_upload)
         .get("/api/knowledge/search", Needs(KnowledgeRead), knowledge::search_passages)
         .get("/api/knowledge/passages/{passage}", Needs(KnowledgeRead), knowledge::show_passage)
         // Usage

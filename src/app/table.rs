@@ -6,7 +6,7 @@ use axum::{
     handler::Handler,
     http::Method,
     middleware::from_fn_with_state,
-    routing::{MethodRouter, delete, get, post},
+    routing::{MethodRouter, delete, get, patch, post},
 };
 
 use crate::{
@@ -56,6 +56,11 @@ where
     /// A route that takes files: their size is limited one by one, while they are read.
     pub fn upload<H: Handler<T, S>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Self {
         self.add(Method::POST, path, access, post(handler).layer(upload_limit()))
+    }
+
+    /// A route that takes a file in pieces.
+    pub fn patch<H: Handler<T, S>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Self {
+        self.add(Method::PATCH, path, access, patch(handler).layer(upload_limit()))
     }
 
     /// A route that removes something.

@@ -96,7 +96,9 @@ async fn enter(State(kit): State<Kit>, mut request: Request, next: Next) -> Resp
 
 fn is_upload(request: &Request) -> bool {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.starts_with("multipart/") || kind.starts_with("application/octet-stream")
+    ["multipart/", "application/octet-stream", "application/offset+octet-stream"]
+        .iter()
+        .any(|known| kind.starts_with(known))
 }
 
 /// Only text gets smaller; and events must leave at once.

@@ -109,12 +109,9 @@ pub async fn resume(knowledge: &Knowledge, tenants: &Tenants) -> Result<usize> {
     Ok(resumed)
 }
 
-/// Removes, each day, the versions whose place was taken more than so many days ago; none at all for 0. Ends when it is
-/// dropped.
+/// Removes, each day, the versions whose place was taken more than so many days ago (none at all for 0), and uploads
+/// that nobody has gone on with for a day. Ends when it is dropped.
 pub async fn purge_daily(knowledge: Knowledge, tenants: Tenants, days: u32) {
-    if days == 0 {
-        return;
-    }
     tokio::time::sleep(FIRST_PURGE).await;
     loop {
         if let Err(error) = purge(&knowledge, &tenants, days).await {
@@ -125,9 +122,17 @@ pub async fn purge_daily(knowledge: Knowledge, tenants: Tenants, days: u32) {
 }
 
 async fn purge(knowledge: &Knowledge, tenants: &Tenants, days: u32) -> Result<()> {
-    let moment = knowledge.clock().now() - TimeDelta::days(i64::from(days));
+    let now = knowledge.clock().now();
+    let before = (days > 0).then(|| now - TimeDelta::days(i64::from(days)));
     for tenant in tenants.list().await? {
-        let one = async { knowledge.purge(&tenants.open(&tenant).await?, moment).await };
+        let one = async {
+            let db = tenants.open(&tenant).await?;
+            knowledge.drop_stale_uploads(&db, now - TimeDelta::days(1)).await?;
+            match before {
+                Some(before) => knowledge.purge(&db, before).await,
+                None => Ok(0),
+            }
+        };
         match one.await {
             Ok(0) => {}
             Ok(versions) => tracing::info!(tenant = %tenant.id, versions, "old versions of documents were removed"),

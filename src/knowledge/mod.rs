@@ -16,6 +16,7 @@ mod language;
 pub mod search;
 mod store;
 pub mod tools;
+pub mod uploads;
 
 use std::{
     collections::HashSet,

@@ -126,6 +126,8 @@ uuid_ids! {
     DocumentId: "the document";
     /// A collection of documents.
     CollectionId: "the collection";
+    /// A file that arrives in pieces.
+    UploadId: "the upload";
     /// A passage of a document.
     PassageId: "the passage";
     /// A conversation between a person and an agent.

@@ -1,4 +1,4 @@
-// The conversation: sends a question, shows the answer as it comes, and lights the passage behind a mark.
+// The conversation: a question, the answer as it comes, the passage behind a mark.
 import { $, call, notice, page, reason, renew } from './kit.js';
 import { draft } from './draft.js';
 
@@ -37,7 +37,7 @@ form.addEventListener('submit', async (event) => {
   attend({ parts, answer, question }, '/api/chat', { method: 'POST', headers, body });
 });
 
-/** Shows a run as it tells of itself: one that was just asked for, or one that goes on. */
+/** Shows a run as it tells of itself. */
 async function attend(shown, path, request) {
   const { answer } = shown;
   running = { ...shown, text: '', spoken: 0, abort: new AbortController() };
@@ -98,7 +98,7 @@ function over() {
   return settle();
 }
 
-/** Gives an avatar the mark and the hue of the agent that is chosen, and tells its name. */
+/** Shows the agent that is chosen. */
 function wear(avatar, hued = avatar) {
   const { dataset: { mark, hue }, text } = picker.selectedOptions[0], use = $('use', avatar);
   use.setAttribute('href', use.getAttribute('href').replace(/#.*/, `#${mark}`));
@@ -124,7 +124,7 @@ function show() {
   running.spoken = end;
 }
 
-/** Takes the finished turn, its passages and the list of conversations from the page that the server makes. */
+/** Takes the finished turn, its passages and the conversations from the server's page. */
 async function settle() {
   const { parts, text, spoken } = running;
   if (!form.elements.conversation) return;
@@ -143,7 +143,7 @@ function fail(text) {
   if (!running.text) box.value ||= running.question;
 }
 
-/** Changes the page and stays at its end, unless the person has scrolled away from it. */
+/** Changes the page and stays at its end, unless one has scrolled away. */
 function follow(change) {
   const { scrollHeight } = document.documentElement;
   const atEnd = innerHeight + scrollY > scrollHeight - 120;
@@ -175,7 +175,7 @@ function choose(turn) {
   return chosen;
 }
 
-/** Lights a mark and its passage; a click opens the sheet where there is no room for the panel. */
+/** Lights a mark and its passage; a click opens the sheet. */
 function light(event) {
   const mark = event.target.closest?.('.answer .cite[data-passage]');
   if (!mark || event.ctrlKey || event.metaKey) return;

@@ -1,4 +1,4 @@
-// A light reading of Markdown while an answer streams, so that nothing jumps when the server's own takes its place.
+// A light reading of Markdown while an answer streams; the server's own takes its place.
 
 const item = /^\s*(?:[-*]|\d+[.)])\s+/;
 

@@ -2,13 +2,13 @@
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
-/** Calls the server. Throws an Error whose message a person can read. */
+/** Calls the server. Throws an Error that a person can read. */
 export async function call(path, options = {}) {
   const headers = { accept: 'application/json', 'x-csrf-token': $('meta[name=csrf-token]').content, ...options.headers };
   const response = await fetch(path, { ...options, headers }).catch((error) => {
     throw error.name === 'AbortError' ? error : Error('The server cannot be reached. Nothing was lost; try again in a moment.');
   });
-  if (!response.ok) throw Error(reason((await response.json().catch(() => ({}))).error));
+  if (!response.ok) throw Object.assign(Error(reason((await response.json().catch(() => ({}))).error)), { status: response.status });
   return response;
 }
 
@@ -21,7 +21,7 @@ export async function page(url, signal) {
   return new DOMParser().parseFromString(await response.text(), 'text/html');
 }
 
-/** Puts the fresh page's elements in place of the shown ones where they differ, and leaves the focus where it was. */
+/** Puts the fresh page's elements in place where they differ, and leaves the focus. */
 export function renew(fresh, ...selectors) {
   for (const selector of selectors) {
     const before = $(selector), after = $(selector, fresh), link = document.activeElement?.getAttribute('href');

@@ -1,58 +1,66 @@
-// The knowledge base: files dropped anywhere, progress, a search that answers as one types, a question before deletion.
-import { $, notice, page, reason, renew } from './kit.js';
+// The knowledge base: files and folders dropped anywhere, a search that answers as one types, a question before deletion.
+import { $, call, notice, page, renew } from './kit.js';
 
 const form = $('#upload'), search = $('#search'), drop = $('#drop');
 
 form?.addEventListener('change', () => {
-  send([...form.elements.file.files]);
+  send([...form.file.files].map((file) => [file, file.name]));
   form.reset();
 });
 
 if (drop) {
-  const files = (event) => event.dataTransfer?.types.includes('Files');
-  addEventListener('dragover', (event) => {
-    if (!files(event)) return;
+  const hide = (event, hidden) => {
+    if (!event.dataTransfer?.types.includes('Files')) return false;
     event.preventDefault();
-    drop.hidden = false;
-  });
+    drop.hidden = hidden;
+    return true;
+  };
+  addEventListener('dragover', (event) => hide(event, false));
   addEventListener('dragleave', (event) => { drop.hidden ||= !event.relatedTarget; });
-  addEventListener('drop', (event) => {
-    if (!files(event)) return;
-    event.preventDefault();
-    drop.hidden = true;
-    send([...event.dataTransfer.files]);
+  addEventListener('drop', async (event) => {
+    if (hide(event, true)) send((await Promise.all([...event.dataTransfer.items].map((item) => walk(item.webkitGetAsEntry(), '')))).flat());
   });
 }
 
-/** One file after the other, so that each has its own progress and its own outcome. */
+/** A folder's files with their names. */
+async function walk(entry, above) {
+  const name = above + entry?.name, all = [];
+  if (!entry?.isDirectory) return entry ? [[await new Promise((done) => entry.file(done)), name]] : [];
+  const reader = entry.createReader();
+  for (let some; (some = await new Promise((done) => reader.readEntries(done))).length;) all.push(...some);
+  return (await Promise.all(all.map((each) => walk(each, `${name}/`)))).flat();
+}
+
+/** One file after the other, each with its own outcome. */
 async function send(files) {
-  for (const file of files) {
+  for (const [file, name] of files) {
     const row = $('#uploading').content.firstElementChild.cloneNode(true);
-    $('span', row).textContent = file.name;
+    $('span', row).textContent = name;
     $('#uploads').append(row);
-    const refusal = await put(file, $('progress', row));
-    if (refusal) row.replaceWith(notice(`Not added: ${refusal}`));
-    else row.remove();
+    await put(file, name, $('progress', row)).then(() => row.remove(), (error) => row.replaceWith(notice(`Not added: ${error.message}`)));
     await refresh();
   }
 }
 
-function put(file, progress) {
-  return new Promise((done) => {
-    const request = new XMLHttpRequest(), body = new FormData(form);
-    body.set('file', file);
-    request.upload.onprogress = ({ loaded, total }) => { progress.value = loaded / total; };
-    request.onerror = () => done(`${file.name}. The server could not be reached`);
-    request.onload = () => {
-      const { error, files = [] } = request.response ?? {};
-      const refused = request.status > 299 ? error : files.find((file) => file.error)?.error;
-      done(refused && reason(refused));
-    };
-    request.responseType = 'json';
-    request.open('POST', '/api/knowledge/documents');
-    request.setRequestHeader('x-csrf-token', $('meta[name=csrf-token]').content);
-    request.send(body);
-  });
+/** Sends a file in pieces. Where the line or the page was closed it goes on. */
+async function put(file, name, progress) {
+  const key = [name, file.size, file.lastModified].join(), coded = (text) => btoa(unescape(encodeURIComponent(text)));
+  const tus = async (method, headers, body) => (await call(url ?? '/api/uploads', { method, body, headers })).headers;
+  const offset = (headers) => { progress.value = (at = +headers.get('upload-offset')) / file.size; };
+  let url = localStorage[key], at = 0, tries = 0;
+  if (url) await tus('HEAD').then(offset, () => { url = null; });
+  url ??= localStorage[key] = (await tus('POST', { 'upload-length': file.size, 'upload-metadata': `filename ${coded(name)},collection ${coded(form.collection?.value ?? '')}` })).get('location');
+  do {
+    try {
+      offset(await tus('PATCH', { 'upload-offset': at, 'content-type': 'application/offset+octet-stream' }, file.slice(at, at + 2 ** 20)));
+      tries = 0;
+    } catch (error) {
+      if ((error.status < 500 && error.status !== 409) || ++tries > 6) throw error;
+      await new Promise((done) => setTimeout(done, 2 ** tries * 200));
+      await tus('HEAD').then(offset, () => {});
+    }
+  } while (at < file.size);
+  delete localStorage[key];
 }
 
 async function refresh() {

@@ -5,6 +5,7 @@ mod api;
 mod collections;
 mod markdown;
 mod original;
+mod resumable;
 mod snippet;
 mod upload;
 mod view;
@@ -27,6 +28,7 @@ pub use collections::{
     create_collection_by_form, list_collections, remove_collection, remove_collection_by_form, show_collections,
 };
 pub use original::download_original;
+pub use resumable::{UploadsApi, append_upload, begin_upload, drop_upload, show_upload};
 use view::{DocumentView, HitView, PassageView, Version};
 
 use super::{Collection, Filter, Knowledge, Library, Listing, Reader, Status, extract::Kind};

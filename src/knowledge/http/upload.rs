@@ -60,7 +60,7 @@ pub(super) async fn take(state: &KnowledgeState, tenant: &InTenant, mut form: Mu
 }
 
 /// A collection by its id; nothing stands for the default.
-fn named(id: &str) -> Result<Option<CollectionId>> {
+pub(super) fn named(id: &str) -> Result<Option<CollectionId>> {
     let id = id.trim();
     if id.is_empty() { Ok(None) } else { id.chars().take(64).collect::<String>().parse().map(Some) }
 }

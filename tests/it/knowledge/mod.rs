@@ -10,3 +10,4 @@ mod pages;
 mod quality;
 mod search;
 mod tools;
+mod uploads;

@@ -355,6 +355,7 @@ impl Office {
             "session" => self.things.session.to_string(),
             "invitation" => self.things.invitation.to_string(),
             "name" if path.contains("secrets") => SECRET.to_owned(),
+            "upload" => NOTHING.to_string(),
             "identity" | "provider" | "server" => "none".to_owned(),
             "build" => "0".to_owned(),
             "*path" => "css/base.css".to_owned(),
