@@ -207,7 +207,7 @@ async fn embedding(app: &App) -> Finding {
         Err(error) => Finding::broken(
             "embedding",
             format!("{name}: {error}"),
-            "make the model available, or set embedding.provider = \"builtin\"",
+            "make the model available, or set embedding.model = \"builtin\"",
         ),
     }
 }

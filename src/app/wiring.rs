@@ -124,7 +124,7 @@ impl App {
         let doors = Doors { keyring: keyring.clone(), providers };
         let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), doors, &config.accounts);
         let secrets = Secrets::new(keyring, tenants.clone(), clock.clone()).and_second_factors_of(accounts.clone());
-        let embedding = models::embedding_from(&config, &egress).await?;
+        let embedding = models::embedding_from(&config, &egress).await?.wanted();
         let budgets = Budgets::new(&config.budgets, clock.clone());
         let router = models::router_from(&config, &egress, clock.clone())?;
         let catalogue = models::catalogue_of(&router, &config, &egress, Log::of_appliance(&databases), &clock)?;

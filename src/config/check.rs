@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AllowedHost, Budgets, Config, DatabaseMode, EmbeddingProvider, Oidc,
+    AllowedHost, Budgets, Config, DatabaseMode, Oidc,
     load::Given,
     oidc,
     problem::{Origin, Problem},
@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config, given: &Given) -> Vec<Problem> {
         checks.refuse("log.level", format!("is no level: {error}"), Some("use error, warn, info, debug or trace"));
     }
     checks.limits(config);
+    checks.embedding(config);
     for (name, provider) in &config.oidc {
         checks.oidc(config, name, provider);
     }
@@ -130,10 +131,7 @@ impl Checks<'_> {
         self.within("knowledge.max_file_mib", knowledge.max_file_mib, 1, 1024);
         self.within("knowledge.extract_memory_mib", knowledge.extract_memory_mib, 128, 1 << 20);
         self.within("knowledge.extract_cpu_seconds", knowledge.extract_cpu_seconds, 1, 3600);
-        let most = match config.embedding.provider {
-            EmbeddingProvider::Builtin => BUILTIN_EMBEDDING_TOKENS,
-            EmbeddingProvider::Ollama => 2048,
-        };
+        let most = if config.embedding.asks_builtin() { BUILTIN_EMBEDDING_TOKENS } else { 2048 };
         self.within("knowledge.passage_tokens", knowledge.passage_tokens, 32, most);
         self.within("knowledge.workers", knowledge.workers, 1, 32);
         let agents = &config.agents;
@@ -142,6 +140,18 @@ impl Checks<'_> {
         self.within("agents.max_tokens", agents.max_tokens, 1000, 1_000_000_000);
         self.within("agents.approval_hours", agents.approval_hours, 1, 24 * 365);
         self.budgets(&config.budgets);
+    }
+
+    fn embedding(&mut self, config: &Config) {
+        let names: Vec<&str> = config.embedding.names().collect();
+        for (place, name) in names.iter().enumerate() {
+            let key = if place == 0 { "embedding.model" } else { "embedding.others" };
+            if let Some((message, suggestion)) = config.embedding_problem(name) {
+                self.refuse(key, message, Some(&suggestion));
+            } else if names[..place].contains(name) {
+                self.refuse(key, format!("names \"{name}\", which stands there already"), None);
+            }
+        }
     }
 
     fn budgets(&mut self, budgets: &Budgets) {
@@ -162,7 +172,6 @@ impl Checks<'_> {
         let models = &config.models;
         self.routes(config);
         let ollama = &models.ollama;
-        let embeds = config.embedding.provider == EmbeddingProvider::Ollama;
         if !is_origin(ollama.url.trim_end_matches('/')) {
             let message = format!("\"{}\" is not an address of a server", super::load::masked(&ollama.url));
             self.refuse("models.ollama.url", message, Some("write it as \"http://127.0.0.1:11434\""));
@@ -172,13 +181,6 @@ impl Checks<'_> {
                 "models.ollama.model",
                 "is empty, and the chain asks ollama",
                 Some("name a model, or leave ollama out of models.chain"),
-            );
-        }
-        if config.embedding.ollama_model.trim().is_empty() && embeds {
-            self.refuse(
-                "embedding.ollama_model",
-                "is empty, and the provider is ollama",
-                Some("write \"nomic-embed-text\""),
             );
         }
         self.within("models.ollama.max_context", ollama.max_context, 512, 1 << 21);

@@ -5,6 +5,7 @@
 
 mod check;
 mod egress;
+mod embedding;
 mod known;
 mod load;
 mod mcp;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     egress::{AllowedHost, Egress},
+    embedding::{Embedding, EmbeddingName, MOST_DIMENSIONS},
     mcp::{Mcp, McpCommand},
     oidc::{Oidc, Preset},
     problem::{Origin, Problem},
@@ -51,7 +53,7 @@ pub struct Config {
     pub oidc: BTreeMap<String, Oidc>,
     /// Documents.
     pub knowledge: Knowledge,
-    /// The embedding model.
+    /// Embedding models.
     pub embedding: Embedding,
     /// Chat models.
     pub models: Models,
@@ -201,26 +203,6 @@ pub struct Knowledge {
     pub workers: u32,
     /// Days that a version is kept after a newer one took its place; 0: for ever.
     pub keep_versions_days: u32,
-}
-
-/// `[embedding]`
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Embedding {
-    /// Which model.
-    pub provider: EmbeddingProvider,
-    /// For `ollama`: the model's name.
-    pub ollama_model: String,
-}
-
-/// Which embedding model is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EmbeddingProvider {
-    /// all-MiniLM-L6-v2, in this binary.
-    Builtin,
-    /// A model of the Ollama server in `[models.ollama]`.
-    Ollama,
 }
 
 /// `[models]`

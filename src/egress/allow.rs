@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{Refusal, Surroundings, Url, origin, parse};
 use crate::{
-    config::{AllowedHost, Config, EmbeddingProvider, Preset},
+    config::{AllowedHost, Config, Preset},
     support::{
         Error, Result,
         address::{self, Place},
@@ -77,8 +77,7 @@ impl Grant {
 /// The servers that the configuration switches on.
 pub(super) fn of_providers(config: &Config) -> Result<Vec<Grant>> {
     let mut granted = Vec::new();
-    let embeds = config.embedding.provider == EmbeddingProvider::Ollama;
-    if embeds || config.models.ask_ollama() {
+    if config.embedding.asks_ollama() || config.models.ask_ollama() {
         granted.push(Grant::provider("models.ollama.url", &config.models.ollama.url)?);
     }
     for (name, provider) in &config.providers {
@@ -288,12 +287,12 @@ mod tests {
     #[test]
     fn a_provider_that_is_switched_off_is_not_reached() {
         let loaded = |chain: &str, embedding: &str| {
-            let variables = [("AEGIS_MODELS__CHAIN", chain), ("AEGIS_EMBEDDING__PROVIDER", embedding)];
+            let variables = [("AEGIS_MODELS__CHAIN", chain), ("AEGIS_EMBEDDING__MODEL", embedding)];
             let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
             of_providers(&Config::load_from(None, variables, None).unwrap()).unwrap().len()
         };
         assert_eq!(loaded("ollama,builtin", "builtin"), 1);
-        assert_eq!(loaded("builtin", "ollama"), 1);
+        assert_eq!(loaded("builtin", "ollama/nomic-embed-text"), 1);
         assert_eq!(loaded("builtin", "builtin"), 0);
         // One of its other models, and a route that is not the default one.
         assert_eq!(loaded("ollama/qwen3:8b,builtin", "builtin"), 1);

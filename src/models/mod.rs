@@ -21,16 +21,16 @@ mod stream;
 pub mod tokens;
 mod wire;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     audit::Log,
-    config::{self, Config, EmbeddingProvider, ProviderKind},
+    config::{self, Config, ProviderKind},
     egress::Egress,
     support::{Error, Result, clock::SharedClock},
 };
 use catalogue::Catalogue;
-use embedding::EmbeddingModel;
+use embedding::EmbeddingModels;
 pub use router::Router;
 
 /// The routes of the configuration, the built-in engine run by this same binary.
@@ -62,7 +62,7 @@ pub fn catalogue_of(
     clock: &SharedClock,
 ) -> Result<Catalogue> {
     let mut servers = BTreeMap::new();
-    if config.models.ask_ollama() || config.embedding.provider == EmbeddingProvider::Ollama {
+    if config.models.ask_ollama() || config.embedding.asks_ollama() {
         servers.insert("ollama".to_owned(), ollama::Server::new(&config.models.ollama, egress.clone())?);
     }
     for (name, provider) in config.providers.iter().filter(|(_, provider)| provider.kind() == ProviderKind::Ollama) {
@@ -72,21 +72,15 @@ pub fn catalogue_of(
     Ok(Catalogue::new(router.clone(), servers, log, clock.clone()))
 }
 
-/// The model of `[embedding]`. One of Ollama is asked for its dimensions; if the server does not answer yet,
-/// that is logged, and learned with the first text.
+/// The models of `[embedding]`. The wanted one is asked how long its vectors are; if its server does not answer yet, that
+/// is logged, and learned with the first text.
 ///
 /// # Errors
-/// `Invalid` when an address is wrong.
-pub async fn embedding_from(config: &Config, egress: &Egress) -> Result<Arc<dyn EmbeddingModel>> {
-    match config.embedding.provider {
-        EmbeddingProvider::Builtin => Ok(Arc::new(minilm::MiniLm::new())),
-        EmbeddingProvider::Ollama => {
-            let server = ollama::Server::new(&config.models.ollama, egress.clone())?;
-            let model = ollama::OllamaEmbedding::new(server, &config.embedding.ollama_model);
-            if let Err(error) = model.ask().await {
-                tracing::warn!(%error, "the embedding model cannot be asked yet");
-            }
-            Ok(Arc::new(model))
-        }
+/// `Invalid` when a name means nothing, or an address or a key cannot be used.
+pub async fn embedding_from(config: &Config, egress: &Egress) -> Result<EmbeddingModels> {
+    let models = EmbeddingModels::of(config, egress)?;
+    if let Err(error) = models.wanted().prepare().await {
+        tracing::warn!(%error, "the embedding model cannot be asked yet");
     }
+    Ok(models)
 }

@@ -11,19 +11,25 @@
 //! was cut is taken for what was meant; bodies and events of any size are read into memory; and there is no limit between
 //! two pieces of an answer. What would remain of it is the shape of three requests, which are short.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use super::{
     anthropic::Anthropic,
     chat::{Capabilities, ChatModel},
-    gemini::Gemini,
+    embedding::{EmbeddingModel, Remote},
+    gemini::{Gemini, GeminiVectors},
     meter::Price,
+    minilm::MiniLm,
     ollama,
-    openai::OpenAi,
-    wire::Endpoint,
+    openai::{OpenAi, OpenAiVectors},
+    wire::{Endpoint, refusal::About},
 };
 use crate::{
-    config::{Config, Provider, ProviderKind, ProviderModel},
+    config::{Config, EmbeddingName, Provider, ProviderKind, ProviderModel},
     egress::{
         self, Egress, Url,
         header::{AUTHORIZATION, HeaderName, HeaderValue},
@@ -42,6 +48,9 @@ const IDLE_TIMEOUT: u64 = 60;
 const LOCAL_CONTEXT: u32 = 8192;
 const OPENAI_CONTEXT: u32 = 128_000;
 
+/// What an embedding model reads of which nothing is known.
+const UNKNOWN_EMBEDDING_TOKENS: usize = 512;
+
 /// The model `model` of the provider `name`: one of `[providers]`, or `ollama` for the server of `[models.ollama]`.
 /// Nothing is asked of it yet.
 ///
@@ -56,14 +65,7 @@ pub fn open(name: &str, config: &Config, model: &str, egress: &Egress) -> Result
     let provider = of_name(name, config)?;
     let setting = format!("providers.{name}");
     if provider.kind() == ProviderKind::Ollama {
-        let settings = crate::config::Ollama {
-            url: provider.url().to_owned(),
-            model: model.to_owned(),
-            max_context: provider.model(model).context.unwrap_or(config.models.ollama.max_context),
-            load_timeout_seconds: provider.load_timeout_seconds.unwrap_or(config.models.ollama.load_timeout_seconds),
-            idle_timeout_seconds: provider.idle_timeout_seconds.unwrap_or(config.models.ollama.idle_timeout_seconds),
-            ..config.models.ollama.clone()
-        };
+        let settings = another_ollama(provider, config, model);
         let server = ollama::Server::new(&settings, egress.clone())?;
         return Ok(Arc::new(ollama::OllamaChat::new(server, &settings).named(name)));
     }
@@ -73,6 +75,66 @@ pub fn open(name: &str, config: &Config, model: &str, egress: &Egress) -> Result
         ProviderKind::Anthropic => Arc::new(Anthropic::new(endpoint)),
         ProviderKind::OpenAi | ProviderKind::Ollama => Arc::new(OpenAi::new(endpoint)),
     })
+}
+
+/// The embedding model of this name, as `[embedding]` explains names. Nothing is asked of it yet.
+///
+/// # Errors
+/// `Invalid` when the configuration has no such model, an address cannot be used, or a key cannot be read.
+pub fn open_embedding(name: &str, config: &Config, egress: &Egress) -> Result<Arc<dyn EmbeddingModel>> {
+    if let Some((message, suggestion)) = config.embedding_problem(name) {
+        return Err(Error::invalid(message).remedy(suggestion));
+    }
+    let EmbeddingName { provider: of, model, dimensions } = EmbeddingName::of(name);
+    if of == "builtin" {
+        return Ok(Arc::new(MiniLm::new()));
+    }
+    if of == "ollama" {
+        let server = ollama::Server::new(&config.models.ollama, egress.clone())?;
+        return Ok(Arc::new(ollama::OllamaEmbedding::new(server, model)));
+    }
+    let provider = of_name(of, config)?;
+    if provider.kind() == ProviderKind::Ollama {
+        let server = ollama::Server::new(&another_ollama(provider, config, model), egress.clone())?;
+        return Ok(Arc::new(ollama::OllamaEmbedding::new(server, model).named(of)));
+    }
+    let endpoint = endpoint(of, format!("providers.{of}"), provider, model, egress)?;
+    let gemini = provider.kind() == ProviderKind::Gemini;
+    let known = if gemini { GeminiVectors::known(model) } else { OpenAiVectors::known(model) };
+    let given = provider.model(model).context.and_then(|tokens| usize::try_from(tokens).ok());
+    let max_tokens = given.or(known.map(|(tokens, _)| tokens)).unwrap_or(UNKNOWN_EMBEDDING_TOKENS);
+    let about = About {
+        model: model.to_owned(),
+        setting: endpoint.setting.clone(),
+        tokens: u32::try_from(max_tokens).unwrap_or(u32::MAX),
+        limit: u32::try_from(max_tokens).unwrap_or(u32::MAX),
+        key: endpoint.key.clone(),
+    };
+    let (name, model, price) = (name.to_owned(), model.to_owned(), price(of, config, model));
+    let dimensions_known = OnceLock::new();
+    if let Some(length) = dimensions.or(known.map(|(_, length)| length)) {
+        let _ = dimensions_known.set(length);
+    }
+    Ok(if gemini {
+        let vendor = GeminiVectors::new(endpoint, dimensions, about);
+        Arc::new(Remote { vendor, name, model, max_tokens, price, dimensions: dimensions_known })
+    } else {
+        let vendor = OpenAiVectors::new(endpoint, dimensions, about);
+        Arc::new(Remote { vendor, name, model, max_tokens, price, dimensions: dimensions_known })
+    })
+}
+
+/// The settings of an Ollama server that is not that of `[models.ollama]`.
+fn another_ollama(provider: &Provider, config: &Config, model: &str) -> crate::config::Ollama {
+    let usual = &config.models.ollama;
+    crate::config::Ollama {
+        url: provider.url().to_owned(),
+        model: model.to_owned(),
+        max_context: provider.model(model).context.unwrap_or(usual.max_context),
+        load_timeout_seconds: provider.load_timeout_seconds.unwrap_or(usual.load_timeout_seconds),
+        idle_timeout_seconds: provider.idle_timeout_seconds.unwrap_or(usual.idle_timeout_seconds),
+        ..usual.clone()
+    }
 }
 
 /// What a call of this model costs: what the configuration says; nothing on a machine of one's own.

@@ -52,7 +52,7 @@ async fn inside_beside_a_way_out() {
     }
     let ollama = StandIn::start().await;
     let with_ollama = format!(
-        "[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = {:?}\n[embedding]\nprovider = \"ollama\"\n\
+        "[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = {:?}\n[embedding]\nmodel = \"ollama/nomic-embed-text\"\n\
          [egress]\nallow = [\"api.example.org\"]\n",
         // By its name, which is known without asking a name server.
         ollama.url().replace("127.0.0.1", "localhost")

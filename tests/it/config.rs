@@ -58,7 +58,7 @@ fn the_file_overrides_the_defaults_and_variables_override_the_file() {
             ("AEGIS_MODELS__CHAIN", "builtin"),
             ("AEGIS_MODELS__BUILTIN__THREADS", "2"),
             ("AEGIS_MODELS__BUILTIN__FILE", "/models/a.gguf"),
-            ("AEGIS_EMBEDDING__OLLAMA_MODEL", "8080"),
+            ("AEGIS_MODELS__OLLAMA__MODEL", "8080"),
             ("AEGIS_CONFIG", "/etc/aegis/aegis.toml"),
             ("HOME", "/root"),
         ],
@@ -69,7 +69,7 @@ fn the_file_overrides_the_defaults_and_variables_override_the_file() {
     assert_eq!(config.models.chain, ["builtin"]);
     assert_eq!(config.models.builtin.threads, 2);
     assert_eq!(config.models.builtin.file.as_deref(), Some(Path::new("/models/a.gguf")));
-    assert_eq!(config.embedding.ollama_model, "8080", "a text that looks like a number stays a text");
+    assert_eq!(config.models.ollama.model, "8080", "a text that looks like a number stays a text");
 }
 
 #[test]
@@ -289,6 +289,42 @@ fn a_provider_that_cannot_be_used_is_refused_with_what_to_write() {
     assert!(taken.contains("has a meaning in models.chain already"), "{taken}");
     let wrong_key = refused("[providers.x]\nkind = \"openai\"\nkey = 12345678\n", &[]);
     assert!(wrong_key.contains("providers.x.key") && !wrong_key.contains("12345678"), "{wrong_key}");
+}
+
+#[test]
+fn an_embedding_model_that_there_is_not_is_refused_with_what_was_meant() {
+    let with = |model: &str, others: &str| {
+        format!(
+            "[embedding]\nmodel = \"{model}\"\nothers = [{others}]\n[providers.cloud]\nkind = \"openai\"\nkey = \"k\"\n\
+                 [providers.claude]\nkind = \"anthropic\"\nkey = \"k\"\n"
+        )
+    };
+    for (model, expected) in [
+        ("builtn", "there is no embedding model \"builtn\" (did you mean \"builtin\"?)"),
+        ("builtin@128", "the one in this binary is \"builtin\", with vectors of 384 numbers"),
+        ("builtin/bge", "the one in this binary is \"builtin\", with vectors of 384 numbers"),
+        ("ollama", "names no model (write \"ollama/nomic-embed-text\")"),
+        ("ollama/nomic-embed-text@256", "which Ollama does not make (write \"ollama/nomic-embed-text\")"),
+        ("nomic-embed-text", "(write \"builtin\", \"ollama/nomic-embed-text\" or \"<provider>/nomic-embed-text\")"),
+        ("cloud", "names no model (write \"cloud/text-embedding-3-small\")"),
+        ("clud/small", "(did you mean \"cloud/small\"?)"),
+        ("mistral/embed", "(write a section [providers.mistral])"),
+        ("claude/embed", "is of Anthropic, which has no embedding models"),
+        ("cloud/large@4001", "asks for vectors of 4001 numbers (between 1 and 4000 can be searched)"),
+        ("cloud/large@0", "asks for vectors of 0 numbers"),
+    ] {
+        let problems = refused(&with(model, ""), &[]);
+        assert!(
+            problems.starts_with("aegis.toml:2: embedding.model: ") && problems.contains(expected),
+            "{model}: {problems}"
+        );
+    }
+    let twice = refused(&with("builtin", "\"cloud/small\", \"builtin\""), &[]);
+    assert_eq!(twice, "aegis.toml:3: embedding.others: names \"builtin\", which stands there already");
+    let config = accepted(&with("cloud/text-embedding-3-large@1024", "\"builtin\", \"ollama/nomic-embed-text\""), &[]);
+    assert!(config.embedding.asks_ollama() && config.embedding.asks_builtin());
+    let long = "[knowledge]\npassage_tokens = 1000\n[embedding]\nmodel = \"ollama/x\"\nothers = [\"builtin\"]\n";
+    assert!(refused(long, &[]).contains("1000 is not between 32 and 256"), "the shortest reader decides");
 }
 
 #[test]

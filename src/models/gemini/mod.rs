@@ -1,6 +1,7 @@
 //! Gemini's `streamGenerateContent` ("API reference: Generating content", "Function calling", "Thought signatures").
 
 mod answer;
+mod embed;
 mod request;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::egress::Url;
 use answer::Answer;
+pub(super) use embed::GeminiVectors;
 
 /// A model behind `models/<model>:streamGenerateContent`.
 #[derive(Debug, Clone)]
@@ -28,16 +30,21 @@ impl Gemini {
         Self { endpoint: Arc::new(endpoint), calls: Arc::default() }
     }
 
-    /// The key is in a header: an address ends in logs.
     fn url(&self) -> Result<Url, ModelError> {
-        let mut url = self.endpoint.base.clone();
-        let model = self.endpoint.model.strip_prefix("models/").unwrap_or(&self.endpoint.model);
-        let mut path = url.path_segments_mut().map_err(|()| server("its address has no path"))?;
-        path.pop_if_empty().push("models").push(&format!("{model}:streamGenerateContent"));
-        drop(path);
+        let mut url = method(&self.endpoint, "streamGenerateContent")?;
         url.set_query(Some("alt=sse"));
         Ok(url)
     }
+}
+
+/// The address of a method of the model. The key is in a header: an address ends in logs.
+fn method(endpoint: &Endpoint, method: &str) -> Result<Url, ModelError> {
+    let mut url = endpoint.base.clone();
+    let model = endpoint.model.strip_prefix("models/").unwrap_or(&endpoint.model);
+    let mut path = url.path_segments_mut().map_err(|()| server("its address has no path"))?;
+    path.pop_if_empty().push("models").push(&format!("{model}:{method}"));
+    drop(path);
+    Ok(url)
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use ollama_rs::generation::{
 use super::{Server, show::Kept};
 use crate::models::{
     chat::ModelError,
-    embedding::{EmbeddingModel, normalise},
+    embedding::{EmbeddingModel, Input, normalise, patiently, prefixed},
     tokens,
 };
 
@@ -26,6 +26,8 @@ const CAUTIOUS_TOKENS: usize = 512;
 #[derive(Debug, Clone)]
 pub struct OllamaEmbedding {
     server: Server,
+    /// `ollama`, or the name of `[providers.<name>]`.
+    provider: String,
     model: String,
     known: Arc<Known>,
 }
@@ -40,7 +42,13 @@ struct Known {
 impl OllamaEmbedding {
     /// The model `model` of `server`. Nothing is asked of it yet.
     pub fn new(server: Server, model: impl Into<String>) -> Self {
-        Self { server, model: model.into(), known: Arc::default() }
+        Self { server, provider: "ollama".to_owned(), model: model.into(), known: Arc::default() }
+    }
+
+    /// The same model, of another server than that of `[models.ollama]`.
+    #[must_use]
+    pub fn named(self, provider: &str) -> Self {
+        Self { provider: provider.to_owned(), ..self }
     }
 
     /// Asks the server for the length of the vectors and for how much the model reads, once.
@@ -57,12 +65,12 @@ impl OllamaEmbedding {
         Ok(())
     }
 
-    /// nomic-embed-text was trained with these words in front, and Ollama does not put them there.
-    fn prefixed(&self, kind: &str, text: &str) -> String {
-        if self.model.starts_with("nomic-embed-text") { format!("{kind}: {text}") } else { text.to_owned() }
+    async fn vectors(&self, texts: &[String], input: Input) -> Result<Vec<Vec<f32>>, ModelError> {
+        let texts: Vec<String> = texts.iter().map(|text| prefixed(&self.model, input, text).into_owned()).collect();
+        patiently(input, || self.asked(texts.clone())).await
     }
 
-    async fn vectors(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ModelError> {
+    async fn asked(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ModelError> {
         let wanted = texts.len();
         let request = GenerateEmbeddingsRequest::new(self.model.clone(), texts.into())
             .keep_alive(KeepAlive::Until { time: self.server.keep_alive_minutes, unit: TimeUnit::Minutes });
@@ -89,12 +97,16 @@ impl OllamaEmbedding {
 #[async_trait]
 impl EmbeddingModel for OllamaEmbedding {
     fn name(&self) -> String {
-        format!("ollama/{}", self.model)
+        format!("{}/{}", self.provider, self.model)
     }
 
     /// 0 until the server has answered once: see [`OllamaEmbedding::ask`].
     fn dimensions(&self) -> usize {
         self.known.dimensions.get().copied().unwrap_or(0)
+    }
+
+    async fn prepare(&self) -> Result<(), ModelError> {
+        self.ask().await
     }
 
     fn max_tokens(&self) -> usize {
@@ -108,14 +120,13 @@ impl EmbeddingModel for OllamaEmbedding {
     async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut vectors = Vec::with_capacity(texts.len());
         for batch in texts.chunks(BATCH) {
-            let batch = batch.iter().map(|text| self.prefixed("search_document", text)).collect();
-            vectors.extend(self.vectors(batch).await?);
+            vectors.extend(self.vectors(batch, Input::Passage).await?);
         }
         Ok(vectors)
     }
 
     async fn embed_query(&self, text: &str) -> Result<Vec<f32>, ModelError> {
-        let mut vectors = self.vectors(vec![self.prefixed("search_query", text)]).await?;
+        let mut vectors = self.vectors(&[text.to_owned()], Input::Question).await?;
         vectors.pop().ok_or_else(|| ModelError::Server { message: "no vector came back".to_owned() })
     }
 }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod calls;
+mod embed;
 mod request;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::{
     wire::{Endpoint, server},
 };
 use answer::Answer;
+pub(super) use embed::OpenAiVectors;
 
 /// A model behind `/chat/completions`.
 #[derive(Debug, Clone)]

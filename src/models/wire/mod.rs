@@ -5,6 +5,7 @@ pub(super) mod refusal;
 mod remembered;
 mod retry;
 pub(super) mod sse;
+mod whole;
 
 use std::{sync::Arc, time::Duration};
 

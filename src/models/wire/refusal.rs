@@ -12,13 +12,16 @@ use crate::{egress::header::HeaderMap, models::chat::ModelError};
 /// The most of a vendor's own words that is shown.
 const SHOWN: usize = 300;
 
-const TOO_LONG: [&str; 12] = [
+const TOO_LONG: [&str; 14] = [
     "context_length_exceeded",
     "request_too_large",
     "maximum context length",
     "prompt is too long",
     "input is too long",
     "input token count",
+    // llama.cpp's server, and text-embeddings-inference, of a text to embed.
+    "input is too large to process",
+    "inputs must have less than",
     "exceeds the maximum number of tokens",
     "exceed context limit",
     "exceeds the context",

@@ -25,7 +25,7 @@ fn what_may_be_reached_is_listed_with_the_setting_that_allows_it() {
 async fn each_request_to_a_model_stands_in_the_tenants_audit_log_with_its_run() {
     let ollama = StandIn::start().await;
     let settings = format!(
-        "[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = \"{}\"\n[embedding]\nprovider = \"ollama\"\n",
+        "[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = \"{}\"\n[embedding]\nmodel = \"ollama/nomic-embed-text\"\n",
         ollama.url()
     );
     let port = ollama.url().rsplit(':').next().unwrap().parse::<u64>().unwrap();

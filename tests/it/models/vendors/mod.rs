@@ -2,6 +2,7 @@
 //! every byte, and of the oddities of those who follow them.
 
 mod anthropic;
+mod embedding;
 mod gemini;
 mod openai;
 mod refusals;
