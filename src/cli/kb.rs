@@ -1,6 +1,6 @@
 //! `aegis kb …`: the knowledge base.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,7 +23,10 @@ pub enum Kb {
         /// The collection that they go into, by its name; the default one unless told.
         #[arg(long)]
         collection: Option<String>,
-        /// PDF, DOCX, Markdown or text files.
+        /// Do not wait: end once the files are stored.
+        #[arg(long)]
+        no_wait: bool,
+        /// PDF, DOCX, Markdown or text files, and folders of them, whose names are kept.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
@@ -75,6 +78,11 @@ struct Document {
     pages: Option<i64>,
     bytes: i64,
     error: Option<String>,
+    /// The collection's name.
+    collection: String,
+    /// The folders above it where it came from.
+    folder: String,
+    version: i64,
     #[serde(default)]
     progress_done: u64,
     #[serde(default)]
@@ -101,7 +109,9 @@ impl Kb {
     /// Runs the command.
     pub async fn run(self, client: &Client, output: &Output) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Add { tenant, collection, files } => add(client, output, &tenant, collection.as_deref(), files).await,
+            Self::Add { tenant, collection, no_wait, files } => {
+                add(client, output, &tenant, collection.as_deref(), no_wait, files).await
+            }
             Self::List { tenant } => {
                 let documents: Vec<Document> = client.get(&path(&tenant, "documents")).await?;
                 output.result(&documents, |documents| describe_documents(documents))?;
@@ -138,12 +148,12 @@ async fn add(
     output: &Output,
     tenant: &str,
     collection: Option<&str>,
+    no_wait: bool,
     files: Vec<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
     let collection = collection.map(|name| format!("&collection={}", encode(name))).unwrap_or_default();
     let mut added = Vec::new();
-    for file in files {
-        let name = file.file_name().map_or_else(|| "file".to_owned(), |name| name.to_string_lossy().into_owned());
+    for (file, name) in files.into_iter().map(found_below).collect::<io::Result<Vec<_>>>()?.into_iter().flatten() {
         let route = path(tenant, &format!("documents?name={}{collection}", encode(&name)));
         let row = match client.upload::<Value>(&route, &file).await {
             Ok(answer) => AddedFile {
@@ -164,10 +174,37 @@ async fn add(
         };
         added.push(row);
     }
-    wait(client, tenant, &mut added).await?;
+    if !no_wait {
+        wait(client, tenant, &mut added).await?;
+    }
     output.result(&added, |added| describe_added(added))?;
-    let all_ready = added.iter().all(|file| file.status == "ready");
-    Ok(if all_ready { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let failed = added.iter().any(|file| file.error.is_some() || !(no_wait || file.status == "ready"));
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// A file with its name, or the files below a folder with theirs, which keep the folders from that one on. Links are not
+/// followed, and what is hidden stays where it is.
+fn found_below(path: PathBuf) -> io::Result<Vec<(PathBuf, String)>> {
+    let name = path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let name = name.unwrap_or_else(|| "file".to_owned());
+    if !path.is_dir() {
+        return Ok(vec![(path, name)]);
+    }
+    let (mut found, mut folders) = (Vec::new(), vec![(path, name)]);
+    while let Some((folder, name)) = folders.pop() {
+        let mut entries = fs::read_dir(&folder)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let own = entry.file_name().to_string_lossy().into_owned();
+            let kind = entry.file_type()?;
+            if own.starts_with('.') || kind.is_symlink() {
+                continue;
+            }
+            let below = (entry.path(), format!("{name}/{own}"));
+            if kind.is_dir() { folders.push(below) } else { found.push(below) }
+        }
+    }
+    Ok(found)
 }
 
 async fn wait(client: &Client, tenant: &str, added: &mut [AddedFile]) -> anyhow::Result<()> {
@@ -197,6 +234,7 @@ async fn wait(client: &Client, tenant: &str, added: &mut [AddedFile]) -> anyhow:
 fn describe_added(added: &[AddedFile]) -> String {
     let line = |file: &AddedFile| match &file.error {
         Some(error) => format!("✗ {}: {error}", file.file.display()),
+        None if file.status == "queued" => format!("· {}: on its way", file.file.display()),
         None => format!("✓ {}: {} passages", file.file.display(), file.passages),
     };
     added.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -208,10 +246,12 @@ fn describe_documents(documents: &[Document]) -> String {
         .map(|document| {
             let state =
                 document.error.as_ref().map_or_else(|| document.status.clone(), |error| format!("failed: {error}"));
-            vec![document.id.clone(), document.title.clone(), document.passages.to_string(), state]
+            let folder = if document.folder.is_empty() { String::new() } else { format!("{}/", document.folder) };
+            let title = format!("{folder}{}", document.title);
+            vec![document.id.clone(), title, document.collection.clone(), document.passages.to_string(), state]
         })
         .collect();
-    table(&["ID", "TITLE", "PASSAGES", "STATE"], &rows)
+    table(&["ID", "TITLE", "COLLECTION", "PASSAGES", "STATE"], &rows)
 }
 
 fn describe_hits(hits: &[Hit]) -> String {

@@ -105,7 +105,7 @@ impl Tool for SearchTool {
             return Err(Error::invalid("the query is empty; say what to look for"));
         }
         let limit = arguments.limit.unwrap_or(USUAL_HITS).clamp(1, MOST_HITS);
-        let hits = self.0.open(context).await?.search(&arguments.query, limit).await?;
+        let hits = self.0.open(context).await?.stretches(&arguments.query, limit).await?;
         let sources: Vec<Source> = hits.into_iter().map(Source::from).collect();
         let told = if sources.is_empty() {
             json!({ "passages": [], "note": "No document says anything on this." })
@@ -170,7 +170,7 @@ impl Tool for ReadTool {
 #[async_trait]
 impl Retriever for KnowledgeRetriever {
     async fn retrieve(&self, context: &ToolContext, question: &str, limit: usize) -> Result<Vec<Source>> {
-        Ok(self.0.open(context).await?.search(question, limit).await?.into_iter().map(Source::from).collect())
+        Ok(self.0.open(context).await?.stretches(question, limit).await?.into_iter().map(Source::from).collect())
     }
 }
 

@@ -23,6 +23,7 @@ fn no_request_that_can_be_made_of_the_description_breaks_the_appliance() {
 
     let report = Command::new("python3")
         .env("PYTHONPATH", &tool)
+        .env("SCHEMATHESIS_HOOKS", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/hooks.py"))
         .current_dir(aegis.home())
         .args(["-m", "schemathesis.cli", "--no-color", "run", &format!("{}/api/openapi.json", aegis.url())])
         .args(["--header", &format!("Cookie: aegis_session={session}")])

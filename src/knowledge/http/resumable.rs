@@ -30,6 +30,7 @@ const PIECE: &str = "application/offset+octet-stream";
 #[derive(OpenApi)]
 #[openapi(
     paths(begin_upload, show_upload, append_upload, drop_upload),
+    components(schemas(UploadId)),
     tags((name = "uploads", description = "Large files in pieces, over a line that may break: tus 1.0.0"))
 )]
 pub struct UploadsApi;

@@ -2,6 +2,7 @@
 
 mod alike;
 pub(super) mod store;
+mod stretch;
 
 use serde::Serialize;
 

@@ -6,6 +6,7 @@ mod files;
 mod fixture;
 mod ingest;
 mod jobs;
+mod killed;
 mod pages;
 mod quality;
 mod search;

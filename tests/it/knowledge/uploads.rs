@@ -43,8 +43,7 @@ async fn a_file_comes_over_a_line_that_breaks_and_is_the_same_file() {
             let document = added.unwrap().document;
             assert_eq!((document.folder.as_str(), document.title.as_str()), ("lists", "long.txt"));
             assert!(library.original(document.id).await.unwrap().unwrap().2 == bytes);
-            fixture.knowledge.ingest(&fixture.db, document.id).await.unwrap();
-            assert_eq!(fixture.document(document.id).await.status, Status::Ready);
+            assert_eq!((document.status, fixture.queue.0.lock().unwrap().len()), (Status::Queued, 1));
         } else {
             let error = library.append_upload(ada, id, position, broken(&bytes[at..to])).await.unwrap_err();
             assert!(error.message().contains("what came before is kept"), "{error}");
