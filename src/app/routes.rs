@@ -34,7 +34,10 @@ use crate::{
         theme::set_theme,
     },
     integrations::mcp::http::{self as mcp, McpState},
-    knowledge::http::{self as knowledge, KnowledgeState},
+    knowledge::{
+        embedding::http as embedding,
+        http::{self as knowledge, KnowledgeState},
+    },
     models::budget::http::{self as usage, UsageState},
     operator::{
         Operator,
@@ -254,6 +257,11 @@ fn table(state: WebState) -> Table<WebState> {
         .delete("/api/uploads/{upload}", Needs(KnowledgeWrite), knowledge::drop_upload)
         .get("/api/knowledge/search", Needs(KnowledgeRead), knowledge::search_passages)
         .get("/api/knowledge/passages/{passage}", Needs(KnowledgeRead), knowledge::show_passage)
+        .get("/settings/embedding", Needs(AgentsManage), embedding::show_embedding)
+        .post("/settings/embedding", Needs(AgentsManage), embedding::change_embedding_by_form)
+        .get("/api/embedding", Needs(AgentsManage), embedding::show_embedding_as_json)
+        .post("/api/embedding", Needs(AgentsManage), embedding::change_embedding)
+        .post("/api/embedding/cancel", Needs(AgentsManage), embedding::cancel_reembedding)
         // Usage
         .get("/usage", Needs(UsageRead), usage::show_usage)
         .get("/usage.csv", Needs(UsageRead), usage::download_usage)

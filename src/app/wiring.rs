@@ -30,6 +30,10 @@ use crate::{
     jobs::{self, Jobs},
     knowledge::{
         Knowledge,
+        embedding::{
+            Embedding,
+            jobs::{self as embedding_jobs, Reembed, Reembedder},
+        },
         jobs::{self as knowledge_jobs, IngestDocument, Ingester},
         tools::{KnowledgeRetriever, ReadTool, SearchTool, Shelves},
     },
@@ -44,6 +48,8 @@ use crate::{
 
 /// Meetings that are held at once.
 const MEETINGS: usize = 2;
+/// Organisations that get vectors of another embedding model at once.
+const REEMBEDDED_AT_ONCE: usize = 2;
 
 /// The appliance's slices, put together. A cheap handle.
 #[derive(Clone)]
@@ -124,7 +130,8 @@ impl App {
         let doors = Doors { keyring: keyring.clone(), providers };
         let accounts = Accounts::new(databases.clone(), tenants.clone(), clock.clone(), doors, &config.accounts);
         let secrets = Secrets::new(keyring, tenants.clone(), clock.clone()).and_second_factors_of(accounts.clone());
-        let embedding = models::embedding_from(&config, &egress).await?.wanted();
+        let embeddings = models::embedding_from(&config, &egress).await?;
+        let embedding = embeddings.wanted();
         let budgets = Budgets::new(&config.budgets, clock.clone());
         let router = models::router_from(&config, &egress, clock.clone())?;
         let catalogue = models::catalogue_of(&router, &config, &egress, Log::of_appliance(&databases), &clock)?;
@@ -132,7 +139,7 @@ impl App {
         let jobs = Arc::new(Jobs::new(&databases, jobs::Settings::default()).with_gate(tenants.clone()));
         let knowledge = Knowledge::new(
             config.knowledge.clone(),
-            embedding.clone(),
+            Embedding::new(embeddings, clock.clone()).with_queue(jobs.queue::<Reembed>()).with_budgets(budgets.clone()),
             jobs.queue::<IngestDocument>(),
             clock.clone(),
             program.clone(),
@@ -247,6 +254,7 @@ async fn start_jobs(app: &App) -> Result<()> {
     }
     let workers = usize::try_from(config.knowledge.workers).map_err(Error::internal)?;
     jobs.work(workers, Ingester::new(databases.clone(), knowledge.clone()));
+    jobs.work(REEMBEDDED_AT_ONCE, Reembedder::new(databases.clone(), knowledge.embedding().clone()));
     jobs.work(MEETINGS, Usher::new(databases.clone(), boardroom.clone()));
     jobs.prune();
     tokio::spawn(knowledge_jobs::purge_daily(knowledge.clone(), tenants.clone(), config.knowledge.keep_versions_days));
@@ -261,5 +269,8 @@ async fn resume(knowledge: Knowledge, boardroom: Boardroom, tenants: Tenants) {
     }
     if let Err(error) = knowledge_jobs::resume(&knowledge, &tenants).await {
         tracing::error!(%error, "unfinished documents could not be looked for; the next start will");
+    }
+    if let Err(error) = embedding_jobs::resume(knowledge.embedding(), &tenants).await {
+        tracing::error!(%error, "organisations' embedding models could not be looked at; the next start will");
     }
 }

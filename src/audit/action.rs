@@ -113,6 +113,11 @@ catalogue! {
     CollectionChanged "collection.changed" of "the collection": "its name or its rights were changed, and what they were before";
     CollectionRemoved "collection.removed" of "the collection": "an empty collection was removed; its name";
 
+    ReembeddingStarted "reembedding.started" of "the model": "documents are to be searched by another embedding model; by which until then";
+    ReembeddingFinished "reembedding.finished" of "the model": "all passages have its vectors, and are searched by it from now on";
+    ReembeddingCancelled "reembedding.cancelled" of "the model": "somebody stopped the change to it; the model before it stays";
+    ReembeddingFailed "reembedding.failed" of "the model": "the change to it was given up, and why; the model before it stays";
+
     // ── Runs of agents, with their models and tools (agents) ──
     RunStarted "run.started" of "the agent": "a question was asked; the question, the conversation before it, what is searched for";
     KnowledgeSearched "knowledge.searched" of "nothing": "a search was made for the model; the query, the passages with their scores";

@@ -1,5 +1,7 @@
 //! `aegis kb …`: the knowledge base.
 
+mod reembed;
+
 use std::{fs, io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Subcommand;
@@ -45,6 +47,8 @@ pub enum Kb {
         #[arg(required = true)]
         documents: Vec<String>,
     },
+    /// Make the vectors of another embedding model, in the background.
+    Reembed(reembed::Reembed),
     /// Search by meaning and by word.
     Search {
         /// The tenant's slug.
@@ -128,6 +132,7 @@ impl Kb {
                 output.result(&removed, |_| String::new())?;
                 Ok(ExitCode::SUCCESS)
             }
+            Self::Reembed(command) => command.run(client, output).await,
             Self::Search { tenant, query, limit } => {
                 let route = path(&tenant, &format!("search?q={}&limit={limit}", encode(&query)));
                 let hits: Vec<Hit> = client.get(&route).await?;

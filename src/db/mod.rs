@@ -16,6 +16,7 @@ mod retire;
 mod server;
 mod survey;
 mod upkeep;
+mod vectors;
 mod witness;
 
 use std::sync::{
@@ -202,6 +203,15 @@ impl Databases {
     /// When the server does not answer.
     pub async fn figures(&self, ids: &[TenantId], table: &str) -> Result<Vec<Figures>> {
         survey::figures(&self.inner.server, ids, table).await
+    }
+
+    /// Makes one index for each of these lengths of a tenant's vectors, and removes all others, as the schema's owner, while
+    /// others read and write. Running it again goes on where it stopped.
+    ///
+    /// # Errors
+    /// When the server does not answer, or a length cannot be indexed.
+    pub async fn index_vectors(&self, id: &TenantId, dimensions: &[i16]) -> Result<()> {
+        vectors::index(&self.inner.server, id, dimensions).await
     }
 
     /// Who remembers the heads of the logs outside the database, from now on. Part of the start, before the first entry.

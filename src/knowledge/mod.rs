@@ -8,6 +8,7 @@
 mod chunk;
 pub mod collections;
 mod document;
+pub mod embedding;
 pub mod extract;
 pub mod http;
 mod ingest;
@@ -30,18 +31,17 @@ use futures::TryStreamExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use self::extract::Kind;
 pub use self::{
     collections::{Collection, CollectionDraft, Reader, Rights},
     document::{Added, Document, Documents, Listing, Passage, Status, Upload},
     search::{Filter, Hit},
 };
+use self::{embedding::Embedding, extract::Kind};
 use crate::{
     audit::{self, Action, Actor, NewEntry},
     config,
     db::TenantDb,
     egress,
-    models::embedding::EmbeddingModel,
     support::{
         Clock, Error, Kind as ErrorKind, Result,
         clock::SharedClock,
@@ -73,7 +73,7 @@ pub struct Knowledge {
 
 struct Inner {
     settings: config::Knowledge,
-    model: Arc<dyn EmbeddingModel>,
+    embedding: Embedding,
     queue: Box<dyn Enqueue>,
     clock: SharedClock,
     program: PathBuf,
@@ -87,16 +87,16 @@ pub struct Library<'a> {
 }
 
 impl Knowledge {
-    /// The knowledge base with its embedding model. `program` is this binary, which is run again as
+    /// The knowledge base with its embedding models. `program` is this binary, which is run again as
     /// `program __extract` to read files.
     pub fn new(
         settings: config::Knowledge,
-        model: Arc<dyn EmbeddingModel>,
+        embedding: Embedding,
         queue: impl Enqueue,
         clock: SharedClock,
         program: PathBuf,
     ) -> Self {
-        Self { inner: Arc::new(Inner { settings, model, queue: Box::new(queue), clock, program }) }
+        Self { inner: Arc::new(Inner { settings, embedding, queue: Box::new(queue), clock, program }) }
     }
 
     /// A tenant's documents as `reader` may see them.
@@ -159,8 +159,9 @@ impl Knowledge {
         }
     }
 
-    fn model(&self) -> Arc<dyn EmbeddingModel> {
-        Arc::clone(&self.inner.model)
+    /// The embedding models of the documents.
+    pub fn embedding(&self) -> &Embedding {
+        &self.inner.embedding
     }
 
     fn clock(&self) -> &dyn Clock {

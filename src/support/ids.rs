@@ -130,6 +130,8 @@ uuid_ids! {
     UploadId: "the upload";
     /// A passage of a document.
     PassageId: "the passage";
+    /// A change of the model that passages are embedded by.
+    ReembeddingId: "the change of the embedding model";
     /// A conversation between a person and an agent.
     ConversationId: "the conversation";
     /// A message of a conversation.

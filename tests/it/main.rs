@@ -14,6 +14,7 @@ mod config;
 mod developer;
 mod doors;
 mod egress;
+mod embedding_page;
 mod exploited;
 mod external;
 mod harness;

@@ -6,6 +6,7 @@
 mod agents;
 mod audit;
 mod boardroom;
+mod embedding;
 mod knowledge;
 mod models;
 mod people;
@@ -54,6 +55,8 @@ pub fn router(app: App) -> Router {
             get(knowledge::show_document).delete(knowledge::remove_document),
         )
         .route("/tenants/{slug}/knowledge/search", get(knowledge::search))
+        .route("/tenants/{slug}/embedding", get(embedding::show_embedding).post(embedding::change_embedding))
+        .route("/tenants/{slug}/embedding/cancel", post(embedding::cancel_reembedding))
         .route("/tenants/{slug}/ask", post(knowledge::ask))
         .route("/tenants/{slug}/agents", get(agents::list_agents).post(agents::import_agent))
         .route("/tenants/{slug}/agents/{agent}", get(agents::show_agent))

@@ -3,11 +3,11 @@
 
 mod store;
 
-use std::{path::Path, pin::pin, sync::Arc, time::Instant};
+use std::{path::Path, pin::pin, time::Instant};
 
 use serde_json::json;
 
-use self::store::Claim;
+use self::store::{Claim, Kept};
 use super::{
     Knowledge,
     chunk::{Chunker, Draft},
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     audit::{Action, Actor},
     db::TenantDb,
-    models::{chat::ModelError, embedding::EmbeddingModel},
+    models::{chat::ModelError, embedding::Input},
     support::{Error, Result, ids::DocumentId},
 };
 
@@ -57,6 +57,7 @@ pub(super) async fn ingest(knowledge: &Knowledge, db: &TenantDb, id: DocumentId)
     tracing::info!(document = %id, duration_ms, "a document can be searched now");
     let detail = json!({ "duration_ms": duration_ms, "title": claim.file_name, "version": done.version });
     knowledge.record(db, Actor::System, Action::DocumentIngested, id, detail).await?;
+    knowledge.embedding().ingested(db).await?;
     for old in done.replaced {
         let detail = json!({ "title": claim.file_name, "by": id, "version": done.version });
         knowledge.record(db, Actor::System, Action::DocumentSuperseded, old, detail).await?;
@@ -86,11 +87,18 @@ async fn run(knowledge: &Knowledge, db: &TenantDb, claim: &Claim) -> Result<Outc
             return Ok(Outcome::Overtaken);
         }
     }
-    if let Outcome::Overtaken = embed(knowledge, db, claim).await? {
-        return Ok(Outcome::Overtaken);
+    loop {
+        let model = match embed(knowledge, db, claim).await? {
+            Kept::Done(model) => model,
+            Kept::Overtaken => return Ok(Outcome::Overtaken),
+            Kept::AnotherModel => continue,
+        };
+        match claim.finish(db.pool(), &model, knowledge.clock().now()).await? {
+            Kept::Done(replaced) => return Ok(Outcome::Done(replaced)),
+            Kept::Overtaken => return Ok(Outcome::Overtaken),
+            Kept::AnotherModel => {}
+        }
     }
-    let finished = claim.finish(db.pool(), knowledge.clock().now()).await?;
-    Ok(finished.map_or(Outcome::Overtaken, Outcome::Done))
 }
 
 /// Reads the file into passages.
@@ -103,7 +111,7 @@ async fn read(knowledge: &Knowledge, db: &TenantDb, claim: &Claim, second: bool)
     let parts = super::store::original(pool, claim.document());
     let mut reader = start(program, Limits::of(settings), claim, second, parts).await?;
     let markdown = claim.media_type == Kind::Markdown.media_type();
-    let model: Arc<dyn EmbeddingModel> = knowledge.model();
+    let model = knowledge.embedding().active(db).await?;
     let mut chunker = Some(Chunker::new(model, settings.passage_tokens, &claim.file_name, markdown));
     let (mut drafts, mut total, mut language) = (Vec::new(), 0_i32, None);
     loop {
@@ -174,23 +182,26 @@ async fn chunk(chunker: &mut Option<Chunker>, blocks: Vec<Block>, more: bool) ->
     Ok(drafts)
 }
 
-/// Embeds the passages that lack a vector.
-async fn embed(knowledge: &Knowledge, db: &TenantDb, claim: &Claim) -> Result<Outcome<()>, ExtractError> {
-    let model = knowledge.model();
+/// Embeds the passages that lack a vector of the active model, and says which that is.
+async fn embed(knowledge: &Knowledge, db: &TenantDb, claim: &Claim) -> Result<Kept<String>, ExtractError> {
+    let model = knowledge.embedding().active(db).await?;
     let name = model.name();
+    if !claim.reuse_vectors(db.pool(), &name).await? {
+        return Ok(Kept::Overtaken);
+    }
     loop {
         let missing = claim.without_vector(db.pool(), &name, 4 * i64::try_from(BATCH).unwrap_or(16)).await?;
         if missing.is_empty() {
-            return Ok(Outcome::Done(()));
+            return Ok(Kept::Done(name));
         }
         for batch in missing.chunks(BATCH) {
             let (ids, texts): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
-            let vectors = model.embed(&texts).await.map_err(unavailable)?;
-            if vectors.len() != ids.len() {
-                return Err(Error::unavailable("the embedding model gave fewer vectors than it was given texts").into());
-            }
-            if !claim.add_vectors(db.pool(), &name, &ids, &vectors).await? {
-                return Ok(Outcome::Overtaken);
+            let vectors =
+                knowledge.embedding().vectors(db, &*model, &texts, Input::Passage).await.map_err(unavailable)?;
+            match claim.add_vectors(db.pool(), &name, &ids, &vectors).await? {
+                Kept::Done(()) => {}
+                Kept::Overtaken => return Ok(Kept::Overtaken),
+                Kept::AnotherModel => return Ok(Kept::AnotherModel),
             }
         }
     }

@@ -5,11 +5,22 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::super::{chunk::Draft, language, search::store::vector_text};
+use super::super::{chunk::Draft, embedding::store as vectors, language};
 use crate::support::{
-    Error, Result,
+    Result,
     ids::{DocumentId, PassageId},
 };
+
+/// What became of something that was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept<T = ()> {
+    /// It is kept.
+    Done(T),
+    /// It is not: somebody else has the document now, or it is gone.
+    Overtaken,
+    /// It is not: documents are searched by another embedding model by now, whose vectors it needs.
+    AnotherModel,
+}
 
 /// A worker's hold on a document.
 #[derive(Debug, Clone, FromRow)]
@@ -121,65 +132,61 @@ impl Claim {
         Ok(updated.rows_affected() == 1)
     }
 
-    /// The next passages that lack this model's vector: id, and context and text as the model is to read them.
-    pub(super) async fn without_vector(&self, pool: &PgPool, model: &str, at_most: i64) -> Result<Vec<(Uuid, String)>> {
-        Ok(sqlx::query_as(
-            "SELECT passages.id, passages.context || E'\\n\\n' || passages.text
-             FROM passages
-             WHERE passages.document_id = $1
-               AND NOT EXISTS (SELECT FROM passage_vectors AS vectors
-                               WHERE vectors.passage_id = passages.id AND vectors.model = $2)
-             ORDER BY passages.ordinal LIMIT $3",
-        )
-        .bind(self.id)
-        .bind(model)
-        .bind(at_most)
-        .fetch_all(pool)
-        .await?)
+    /// Gives passages the vectors that the model has made of the same texts before, where it is the active one.
+    pub(super) async fn reuse_vectors(&self, pool: &PgPool, model: &str) -> Result<bool> {
+        let mut transaction = pool.begin().await?;
+        if !self.hold(&mut transaction).await? {
+            return Ok(false);
+        }
+        if vectors::is_active(&mut transaction, model).await? {
+            vectors::reuse(&mut transaction, self.id, model).await?;
+            self.count_vectors(&mut transaction, model).await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
     }
 
-    /// Stores vectors and the progress that they mean.
+    /// The next passages that lack this model's vector: id, and context and text as the model is to read them.
+    pub(super) async fn without_vector(&self, pool: &PgPool, model: &str, at_most: i64) -> Result<Vec<(Uuid, String)>> {
+        vectors::without_vector(pool, self.id, model, at_most).await
+    }
+
+    /// Stores vectors and the progress that they mean, unless another model is the active one by now.
     pub(super) async fn add_vectors(
         &self,
         pool: &PgPool,
         model: &str,
         ids: &[Uuid],
-        vectors: &[Vec<f32>],
-    ) -> Result<bool> {
-        let dimensions = vectors.first().map_or(0, Vec::len);
-        let texts: Vec<String> = vectors.iter().map(|vector| vector_text(vector)).collect();
+        made: &[Vec<f32>],
+    ) -> Result<Kept> {
         let mut transaction = pool.begin().await?;
         if !self.hold(&mut transaction).await? {
-            return Ok(false);
+            return Ok(Kept::Overtaken);
         }
-        sqlx::query(
-            "INSERT INTO passage_vectors (passage_id, model, document_id, dimensions, embedding)
-             SELECT id, $1, $2, $3, vector::extensions.halfvec
-             FROM unnest($4::uuid[], $5::text[]) AS vectors (id, vector)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(model)
-        .bind(self.id)
-        .bind(i16::try_from(dimensions).map_err(Error::internal)?)
-        .bind(ids)
-        .bind(texts)
-        .execute(&mut *transaction)
-        .await?;
+        if !vectors::is_active(&mut transaction, model).await? {
+            return Ok(Kept::AnotherModel);
+        }
+        vectors::insert(&mut transaction, model, ids, made).await?;
+        self.count_vectors(&mut transaction, model).await?;
+        transaction.commit().await?;
+        Ok(Kept::Done(()))
+    }
+
+    async fn count_vectors(&self, connection: &mut PgConnection, model: &str) -> Result<()> {
         sqlx::query(
             "UPDATE documents SET done = (SELECT count(*) FROM passage_vectors WHERE document_id = $1 AND model = $2)
              WHERE id = $1",
         )
         .bind(self.id)
         .bind(model)
-        .execute(&mut *transaction)
+        .execute(connection)
         .await?;
-        transaction.commit().await?;
-        Ok(true)
+        Ok(())
     }
 
     /// Shows the document to searches, and takes the versions of it that are older out of them, in one step. A document
-    /// that a newer one overtook on the way is kept as an older version itself. `None` when the claim is lost.
-    pub(super) async fn finish(&self, pool: &PgPool, at: DateTime<Utc>) -> Result<Option<Outcome>> {
+    /// that a newer one overtook on the way is kept as an older version itself. `model` is the one whose vectors it has.
+    pub(super) async fn finish(&self, pool: &PgPool, model: &str, at: DateTime<Utc>) -> Result<Kept<Outcome>> {
         let mut transaction = pool.begin().await?;
         // Versions of one document end one after the other; so do all documents of a collection, for a moment.
         sqlx::query(
@@ -190,7 +197,10 @@ impl Claim {
         .execute(&mut *transaction)
         .await?;
         if !self.hold(&mut transaction).await? {
-            return Ok(None);
+            return Ok(Kept::Overtaken);
+        }
+        if !vectors::is_active(&mut transaction, model).await? {
+            return Ok(Kept::AnotherModel);
         }
         let others: Vec<Other> = sqlx::query_as(
             "SELECT other.id, other.series, other.version, other.status = 'ready' AS is_ready,
@@ -236,7 +246,7 @@ impl Claim {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(Some(Outcome { version, replaced: replaced.into_iter().map(DocumentId).collect() }))
+        Ok(Kept::Done(Outcome { version, replaced: replaced.into_iter().map(DocumentId).collect() }))
     }
 
     /// Says what the next attempt waits for.

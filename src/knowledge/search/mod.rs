@@ -6,13 +6,10 @@ mod stretch;
 
 use serde::Serialize;
 
-use super::{Library, document::Passage, extract::Kind};
-use crate::{
-    egress,
-    support::{
-        Result,
-        ids::{CollectionId, DocumentId, PassageId},
-    },
+use super::{Library, document::Passage, embedding, extract::Kind};
+use crate::support::{
+    Result,
+    ids::{CollectionId, DocumentId, PassageId},
 };
 
 /// Characters of a question that are searched for.
@@ -101,19 +98,11 @@ impl Library<'_> {
         if question.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
-        let model = self.knowledge.model();
-        let vector = match egress::on_behalf_of(self.db.tenant(), None, model.embed_query(&question)).await {
-            Ok(vector) => Some(vector),
-            Err(error) => {
-                tracing::warn!(%error, "searching by words alone, because the embedding model does not answer");
-                None
-            }
-        };
+        let embedding::Question { model, vector } = self.knowledge.embedding().question(self.db, &question).await?;
         let search = store::Search {
             question: &question,
             vector: vector.as_deref(),
-            model: &model.name(),
-            dimensions: vector.as_ref().map_or(model.dimensions(), Vec::len),
+            model: &model,
             limit: i64::try_from(CANDIDATES).unwrap_or(1),
         };
         let found = store::search(self.db.pool(), &self.reader, filter, &search).await?;

@@ -4,18 +4,19 @@
 -- $1 the question's vector as text, or null; $2 the question; $3 the same without accents; $4 the embedding model;
 -- $5 how many; $6 the ids of the documents that are searched; $7 their text-search configurations;
 -- $8 how many passages they have. {d} stands for the vector's dimensions. {exact} is `+ 0` to look at every vector,
--- which beats the index where few passages are searched, and nothing to use the index.
+-- which beats the index where few passages are searched, and nothing to use the index. The question's vector stands in a
+-- subselect, so that its text is read once and not for each passage.
 WITH
 near AS (
     SELECT id, distance, row_number() OVER (ORDER BY distance, id) AS place
     FROM (
         SELECT vectors.passage_id AS id,
-               (vectors.embedding::extensions.halfvec({d}) OPERATOR(extensions.<=>) $1::text::extensions.halfvec({d})) {exact} AS distance
+               (vectors.embedding::extensions.halfvec({d}) OPERATOR(extensions.<=>) (SELECT $1::text::extensions.halfvec({d}))) {exact} AS distance
         FROM passage_vectors AS vectors
         -- `IS TRUE` keeps this a filter on an index scan that goes on until there are enough.
         WHERE vectors.dimensions = {d} AND vectors.model = $4 AND $1::text IS NOT NULL
           AND (vectors.document_id IN (SELECT unnest($6::uuid[]))) IS TRUE
-        ORDER BY (vectors.embedding::extensions.halfvec({d}) OPERATOR(extensions.<=>) $1::text::extensions.halfvec({d})) {exact}
+        ORDER BY (vectors.embedding::extensions.halfvec({d}) OPERATOR(extensions.<=>) (SELECT $1::text::extensions.halfvec({d}))) {exact}
         LIMIT 60
     ) AS nearest
 ),

@@ -9,6 +9,7 @@ use crate::{
     knowledge::{
         collections::{Reader, store::readable},
         document::Passage,
+        embedding::store::vector_text,
         language,
         store::PassageRow,
     },
@@ -24,7 +25,6 @@ pub(super) struct Search<'a> {
     /// Absent when no vector could be had; then words alone decide.
     pub vector: Option<&'a [f32]>,
     pub model: &'a str,
-    pub dimensions: usize,
     pub limit: i64,
 }
 
@@ -88,7 +88,8 @@ pub(super) async fn search(pool: &PgPool, reader: &Reader, filter: &Filter, sear
     }
     // The number of dimensions must stand in the text, for the index to be recognised.
     let exact = if scope.passages <= EXACT_PASSAGES { "+ 0" } else { "" };
-    let sql = include_str!("search.sql").replace("{d}", &search.dimensions.to_string()).replace("{exact}", exact);
+    let dimensions = search.vector.map_or(1, <[f32]>::len);
+    let sql = include_str!("search.sql").replace("{d}", &dimensions.to_string()).replace("{exact}", exact);
     // Recall .98 at 100,000 passages; the scan goes on when hits are filtered out.
     sqlx::raw_sql(
         "SET LOCAL hnsw.ef_search = 100; SET LOCAL hnsw.iterative_scan = strict_order;
@@ -135,17 +136,4 @@ async fn scope(connection: &mut PgConnection, reader: &Reader, filter: &Filter) 
     .bind((!filter.kinds.is_empty()).then(|| filter.kinds.iter().map(|kind| kind.media_type()).collect::<Vec<_>>()))
     .fetch_one(connection)
     .await?)
-}
-
-/// pgvector's way to write a vector: `[1,0.5]`.
-pub(in crate::knowledge) fn vector_text(vector: &[f32]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(vector.len() * 12 + 2);
-    for number in vector {
-        text.push(if text.is_empty() { '[' } else { ',' });
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{number}");
-    }
-    text.push(']');
-    text
 }

@@ -25,7 +25,7 @@ pub(super) struct TenantMeter {
     pub(super) budgets: Budgets,
     pub(super) db: TenantDb,
     pub(super) agent: String,
-    pub(super) run: RunId,
+    pub(super) run: Option<RunId>,
 }
 
 /// What was set aside for one call.
@@ -38,7 +38,7 @@ struct Call {
     budgets: Budgets,
     db: TenantDb,
     agent: String,
-    run: RunId,
+    run: Option<RunId>,
     model: String,
     price: Price,
     at_most: Usage,

@@ -109,9 +109,9 @@ impl Budgets {
         Self { config: Arc::new(config.clone()), clock }
     }
 
-    /// What has a say in the calls of one run.
-    pub fn meter(&self, db: &TenantDb, agent: &str, run: RunId) -> Arc<dyn Meter> {
-        Arc::new(TenantMeter { budgets: self.clone(), db: db.clone(), agent: agent.to_owned(), run })
+    /// What has a say in the calls of one agent, in one run where there is one.
+    pub fn meter(&self, db: &TenantDb, agent: &str, run: impl Into<Option<RunId>>) -> Arc<dyn Meter> {
+        Arc::new(TenantMeter { budgets: self.clone(), db: db.clone(), agent: agent.to_owned(), run: run.into() })
     }
 
     /// What prices are in.
@@ -167,13 +167,13 @@ impl Budgets {
     }
 
     /// Tells, once a month, that a budget is nearly used up.
-    async fn warn(&self, db: &TenantDb, near: Vec<String>, run: RunId, now: DateTime<Utc>) -> Result<()> {
+    async fn warn(&self, db: &TenantDb, near: Vec<String>, run: Option<RunId>, now: DateTime<Utc>) -> Result<()> {
         let percent = self.config.warn_percent;
         for near in near {
             let scope = if near.is_empty() { Scope::Organisation } else { Scope::Agent(near) };
             tracing::warn!(tenant = %db.tenant(), budget = %scope, percent, "a budget is nearly used up");
             let detail = json!({ "percent": percent, "month": Month::of(now).to_string() });
-            self.record(db, Actor::System, Action::BudgetNearlyUsed, &scope, Some(run), detail).await?;
+            self.record(db, Actor::System, Action::BudgetNearlyUsed, &scope, run, detail).await?;
         }
         Ok(())
     }

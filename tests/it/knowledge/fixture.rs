@@ -13,7 +13,7 @@ use aegis::{
     audit::Actor,
     config,
     db::TenantDb,
-    knowledge::{Added, Document, Enqueue, Hit, Knowledge, Library, Reader, Upload},
+    knowledge::{Added, Document, Enqueue, Hit, Knowledge, Library, Reader, Upload, embedding::Embedding},
     models::{chat::ModelError, embedding::EmbeddingModel, minilm::MiniLm},
     support::{
         Result,
@@ -87,16 +87,20 @@ impl Fixture {
     }
 }
 
-pub fn knowledge(test: &TestDb, model: Arc<dyn EmbeddingModel>, queue: impl Enqueue) -> Knowledge {
-    let settings = config::Knowledge {
+pub fn settings() -> config::Knowledge {
+    config::Knowledge {
         max_file_mib: 1,
         extract_memory_mib: 1024,
         extract_cpu_seconds: 30,
         passage_tokens: 220,
         workers: 1,
         keep_versions_days: 0,
-    };
-    Knowledge::new(settings, model, queue, test.shared_clock(), env!("CARGO_BIN_EXE_aegis").into())
+    }
+}
+
+pub fn knowledge(test: &TestDb, model: Arc<dyn EmbeddingModel>, queue: impl Enqueue) -> Knowledge {
+    let embedding = Embedding::new(model, test.shared_clock());
+    Knowledge::new(settings(), embedding, queue, test.shared_clock(), env!("CARGO_BIN_EXE_aegis").into())
 }
 
 /// The built-in model, which answers some calls and then is gone until it is told otherwise.
