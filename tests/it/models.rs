@@ -4,6 +4,7 @@ mod bench;
 mod budget;
 mod catalogue;
 mod embedding;
+mod embedding_bench;
 mod gguf;
 mod ollama;
 mod router;

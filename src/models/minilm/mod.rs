@@ -19,7 +19,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// How long the model stays in memory after the last text.
 const IDLE: Duration = Duration::from_mins(5);
 
-/// all-MiniLM-L6-v2. Cheap to clone; clones share one model and one thread.
+/// all-MiniLM-L6-v2. Cheap to clone; clones share one model and its threads.
 #[derive(Clone)]
 pub struct MiniLm {
     tokens: Arc<Tokens>,

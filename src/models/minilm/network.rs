@@ -1,7 +1,7 @@
 //! The network itself: tokens in, vectors of length 1 out. Formula of the model's card: the mean of
 //! `last_hidden_state` over the tokens that the mask keeps, then L2-normalised.
 
-use rten::{Model, NodeId};
+use rten::{Model, NodeId, RunOptions};
 use rten_tensor::{NdTensor, prelude::*};
 
 /// Numbers in a vector.
@@ -32,14 +32,14 @@ impl Network {
     }
 
     /// Embeds a few texts at once. Shorter ones are padded to the longest, so give it texts of like length.
-    pub(super) fn embed(&self, batch: &[&[i32]]) -> Result<Vec<Vec<f32>>, super::Failure> {
+    pub(super) fn embed(&self, batch: &[&[i32]], options: &RunOptions) -> Result<Vec<Vec<f32>>, super::Failure> {
         let (rows, columns) = (batch.len(), batch.iter().map(|tokens| tokens.len()).max().unwrap_or(0));
         let token = |row: usize, column: usize| batch[row].get(column).copied();
         let ids = NdTensor::from_fn([rows, columns], |[row, column]| token(row, column).unwrap_or(0));
         let mask = NdTensor::from_fn([rows, columns], |[row, column]| i32::from(token(row, column).is_some()));
         let types = NdTensor::<i32, 2>::zeros([rows, columns]);
         let inputs = vec![(self.ids, ids.into()), (self.mask, mask.into()), (self.types, types.into())];
-        let [hidden] = self.model.run_n(inputs, [self.hidden], None)?;
+        let [hidden] = self.model.run_n(inputs, [self.hidden], Some(options.clone()))?;
         let hidden: NdTensor<f32, 3> = hidden.try_into()?;
         let hidden = hidden.data().ok_or("the network's output is not in one piece")?;
         let rows = hidden.chunks_exact(columns * DIMENSIONS).zip(batch);

@@ -1,6 +1,6 @@
 //! The built-in embedding model.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aegis::models::{embedding::EmbeddingModel, minilm::MiniLm};
 
@@ -58,23 +58,51 @@ async fn odd_texts_are_embedded_too() {
 }
 
 #[tokio::test]
-async fn a_question_does_not_wait_for_a_document() {
+async fn a_question_goes_before_passages_that_were_there_first() {
     let model = MiniLm::new();
-    model.embed_query("warm up").await.expect("it embeds");
-    let passages = vec!["A passage of ordinary length about nothing in particular. ".repeat(12); 200];
-    let document = tokio::spawn({
-        let model = model.clone();
-        async move { model.embed(&passages).await }
-    });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let started = Instant::now();
-    model.embed_query("Does this wait?").await.expect("it embeds");
-    assert!(
-        !document.is_finished(),
-        "the question was answered after {:?}, while the document went on",
-        started.elapsed()
-    );
-    document.abort();
+    let passages = vec!["A passage of ordinary length about nothing in particular. ".repeat(12); 64];
+    let mut documents: Vec<_> = (0..3).map(|_| Box::pin(model.embed(&passages))).collect();
+    for document in &mut documents {
+        // It stands in the line from the first look at it on.
+        assert!(futures::poll!(document).is_pending());
+    }
+    for number in 0..3 {
+        model.embed_query(&format!("Does question {number} wait?")).await.expect("it embeds");
+    }
+    for (place, document) in documents.iter_mut().enumerate() {
+        assert!(futures::poll!(document).is_pending(), "document {place} was done before the questions");
+    }
+    let first = documents.remove(0).await.expect("it embeds all the same");
+    assert_eq!(first.len(), 64);
+    assert!(futures::poll!(&mut documents[1]).is_pending(), "documents wait for each other");
+}
+
+/// The names and priorities of this process's threads.
+fn threads() -> Vec<(String, i32)> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("threads").filter_map(Result::ok);
+    let stat = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    let of = |stat: String| {
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+        Some((name.to_owned(), rest.split(' ').nth(16)?.parse().ok()?))
+    };
+    stat.filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn passages_are_embedded_at_a_lower_priority_than_questions() {
+    let usual = threads().into_iter().map(|(_, nice)| nice).min().expect("a thread");
+    let model = MiniLm::new();
+    model.embed(&owned(&["a passage"])).await.expect("it embeds");
+    model.embed_query("a question").await.expect("it embeds");
+    let threads = threads();
+    let of = |name: &str| {
+        threads.iter().filter(|(other, _)| other.starts_with(name)).map(|(_, nice)| *nice).collect::<Vec<_>>()
+    };
+    let lower = (usual + 10).min(19);
+    assert!(of("passages").contains(&lower), "{threads:?}");
+    assert!(of("questions").iter().all(|&nice| nice == usual), "{threads:?}");
+    let computing = of("rten-");
+    assert!(computing.contains(&lower) && computing.contains(&usual), "those that compute follow: {threads:?}");
 }
 
 #[tokio::test]
