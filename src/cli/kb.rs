@@ -28,7 +28,7 @@ pub enum Kb {
         /// Do not wait: end once the files are stored.
         #[arg(long)]
         no_wait: bool,
-        /// PDF, DOCX, Markdown or text files, and folders of them, whose names are kept.
+        /// PDF, DOCX, XLSX, PPTX, HTML, CSV, Markdown or text files, and folders of them, whose names are kept.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },

@@ -1,11 +1,15 @@
 //! Passages out of blocks: text of one page or one section, no longer than the embedding model reads, cut
 //! where meaning allows it, each with the words that tell a person where it stands.
 
-use std::sync::Arc;
+mod place;
+mod rows;
+
+use std::{ops::Range, sync::Arc};
 
 use text_splitter::{ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};
 
-use super::extract::Block;
+use self::place::Place;
+use super::extract::{Block, Rows};
 use crate::models::embedding::EmbeddingModel;
 
 /// A section is cut into passages once it has this many bytes, so that a long one is never held as a whole.
@@ -14,7 +18,7 @@ const SECTION_BYTES: usize = 48 * 1024;
 const CARRIED_BYTES: usize = 400;
 /// Characters of title and headings that are embedded with each passage.
 const CONTEXT_CHARS: usize = 180;
-/// Characters of one heading within a locator.
+/// Characters of one heading within the context.
 const HEADING_CHARS: usize = 80;
 /// Even under the longest context a passage has this many tokens.
 const LEAST_TOKENS: usize = 32;
@@ -24,7 +28,7 @@ const LEAST_TOKENS: usize = 32;
 pub(super) struct Draft {
     /// Its place in the document, from 0.
     pub ordinal: i32,
-    /// `page 3`, `Leave › Parental leave`, `lines 10–24`, `part 2`.
+    /// `page 3`, `slide 4 · Roadmap`, `Budget!A2:F41`, `Leave › Parental leave`, `lines 10–24`, `part 2`.
     pub locator: String,
     /// Title and headings, put before the text for embedding and full text, not for display.
     pub context: String,
@@ -52,40 +56,58 @@ pub(super) struct Chunker {
     ordinal: i32,
 }
 
-/// Blocks of one page, or under one heading.
+/// Blocks of one place: a page, a slide, a sheet, or what is under one heading.
 #[derive(Default)]
 struct Section {
-    page: Option<u32>,
-    headings: Vec<String>,
+    place: Place,
     text: String,
     /// Where in the text which line of the file begins.
     lines: Vec<(usize, u32)>,
+    /// Where in the text rows stand.
+    rows: Vec<(Range<usize>, Rows)>,
 }
 
 impl Section {
     fn takes(&self, block: &Block) -> bool {
-        self.text.is_empty() || (self.page == block.page && self.headings == block.headings)
+        self.text.is_empty() || self.place.is_of(block)
     }
 
     fn push(&mut self, block: Block) {
         if self.text.is_empty() {
-            self.page = block.page;
-            self.headings = block.headings;
+            self.place = Place::of(&block);
         } else {
             self.text.push_str("\n\n");
         }
+        let start = self.text.len();
         if let Some(line) = block.line {
-            self.lines.push((self.text.len(), line));
+            self.lines.push((start, line));
         }
         self.text.push_str(&block.text);
+        if let Some(rows) = block.rows {
+            self.rows.push((start..self.text.len(), rows));
+        }
+    }
+
+    /// Puts `before` in front of this.
+    fn follow(&mut self, mut before: Self) {
+        let shift = before.text.len() + 2;
+        before.text.push_str("\n\n");
+        before.text.push_str(&self.text);
+        before.lines.extend(self.lines.iter().map(|(start, line)| (start + shift, *line)));
+        let moved = |(range, rows): (Range<usize>, Rows)| (range.start + shift..range.end + shift, rows);
+        before.rows.extend(std::mem::take(&mut self.rows).into_iter().map(moved));
+        (self.text, self.lines, self.rows) = (before.text, before.lines, before.rows);
     }
 
     /// Nothing but its own heading.
     fn is_heading(&self) -> bool {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        self.headings
-            .last()
-            .is_some_and(|heading| words(self.text.trim_matches(['#', ' ', '\n', '=', '-'])) == words(heading))
+        !self.place.is_exact()
+            && self
+                .place
+                .headings
+                .last()
+                .is_some_and(|heading| words(self.text.trim_matches(['#', ' ', '\n', '=', '-'])) == words(heading))
     }
 
     /// The line of the file that the byte at `offset` stands on.
@@ -95,19 +117,24 @@ impl Section {
         Some(line.saturating_add(u32::try_from(newlines).ok()?))
     }
 
-    fn locator(&self, offset: usize, chunk: &str, ordinal: i32) -> String {
-        if let Some(page) = self.page {
-            return format!("page {page}");
+    /// Where the text in `range` stands, in words.
+    fn locator(&self, range: &Range<usize>, ordinal: i32) -> String {
+        let inside = self.rows.iter().filter(|(rows, _)| rows.start < range.end && range.start < rows.end);
+        let lines = self.line_at(range.start).zip(self.line_at(range.end));
+        self.place.locator(&inside.map(|(_, rows)| rows).collect::<Vec<_>>(), lines, ordinal)
+    }
+
+    /// The runs of text and of rows, in order.
+    fn runs(&self) -> Vec<(Range<usize>, Option<&Rows>)> {
+        let (mut runs, mut at) = (Vec::new(), 0);
+        for (range, rows) in &self.rows {
+            runs.push((at..range.start, None));
+            runs.push((range.clone(), Some(rows)));
+            at = range.end;
         }
-        if !self.headings.is_empty() {
-            let headings: Vec<String> = self.headings.iter().map(|heading| shortened(heading, HEADING_CHARS)).collect();
-            return headings.join(" › ");
-        }
-        match (self.line_at(offset), self.line_at(offset + chunk.len())) {
-            (Some(first), Some(last)) if last > first => format!("lines {first}–{last}"),
-            (Some(line), _) => format!("line {line}"),
-            _ => format!("part {}", ordinal + 1),
-        }
+        runs.push((at..self.text.len(), None));
+        runs.retain(|(range, _)| !range.is_empty());
+        runs
     }
 }
 
@@ -153,14 +180,9 @@ impl Chunker {
             return Vec::new();
         }
         let heading_alone = section.is_heading();
-        if let Some(mut carried) = self.carried.take() {
+        if let Some(carried) = self.carried.take() {
             // Headings without text of their own stand before the text that they lead to.
-            let shift = carried.text.len() + 2;
-            carried.text.push_str("\n\n");
-            carried.text.push_str(&section.text);
-            carried.lines.extend(section.lines.iter().map(|(start, line)| (start + shift, *line)));
-            section.text = carried.text;
-            section.lines = carried.lines;
+            section.follow(carried);
         }
         if heading_alone && section.text.len() <= CARRIED_BYTES {
             self.carried = Some(section);
@@ -170,25 +192,51 @@ impl Chunker {
     }
 
     fn cut(&mut self, section: &Section) -> Vec<Draft> {
-        let context = self.context(&section.headings);
+        let context = self.context(&section.place.headings);
         let room = self.model.max_tokens().saturating_sub(self.model.count_tokens(&context) + 4);
-        let config =
-            ChunkConfig::new(self.passage_tokens.min(room).max(LEAST_TOKENS)).with_sizer(Tokens(self.model.clone()));
-        let chunks: Vec<(usize, &str)> = if self.markdown {
-            MarkdownSplitter::new(config).chunk_indices(&section.text).collect()
-        } else {
-            TextSplitter::new(config).chunk_indices(&section.text).collect()
-        };
-        let mut drafts = Vec::with_capacity(chunks.len());
-        for (offset, chunk) in chunks {
-            if !chunk.contains(char::is_alphanumeric) {
-                continue;
+        let tokens = self.passage_tokens.min(room).max(LEAST_TOKENS);
+        let mut drafts = Vec::new();
+        let mut add = |text: &str, locator: String, ordinal: &mut i32| {
+            if text.contains(char::is_alphanumeric) {
+                drafts.push(Draft { ordinal: *ordinal, locator, context: context.clone(), text: text.to_owned() });
+                *ordinal += 1;
             }
-            let locator = section.locator(offset, chunk, self.ordinal);
-            drafts.push(Draft { ordinal: self.ordinal, locator, context: context.clone(), text: chunk.to_owned() });
-            self.ordinal += 1;
+        };
+        if section.rows.is_empty() || self.model.count_tokens(&section.text) <= tokens {
+            for range in self.split(&section.text, tokens) {
+                add(&section.text[range.clone()], section.locator(&range, self.ordinal), &mut self.ordinal);
+            }
+            return drafts;
+        }
+        for (run, rows) in section.runs() {
+            let text = &section.text[run.clone()];
+            let Some(rows) = rows else {
+                for piece in self.split(text, tokens) {
+                    let range = run.start + piece.start..run.start + piece.end;
+                    add(&text[piece], section.locator(&range, self.ordinal), &mut self.ordinal);
+                }
+                continue;
+            };
+            for piece in rows::pack(text, rows, tokens, &|text| self.model.count_tokens(text)) {
+                let lines = section.line_at(run.start);
+                let locator = section.place.locator(&[&piece.rows], lines.zip(section.line_at(run.end)), self.ordinal);
+                for part in self.split(&piece.text, tokens) {
+                    add(&piece.text[part], locator.clone(), &mut self.ordinal);
+                }
+            }
         }
         drafts
+    }
+
+    /// Where a text is to be cut.
+    fn split(&self, text: &str, tokens: usize) -> Vec<Range<usize>> {
+        let config = ChunkConfig::new(tokens).with_sizer(Tokens(self.model.clone()));
+        let range = |(start, piece): (usize, &str)| start..start + piece.len();
+        if self.markdown {
+            MarkdownSplitter::new(config).chunk_indices(text).map(range).collect()
+        } else {
+            TextSplitter::new(config).chunk_indices(text).map(range).collect()
+        }
     }
 
     fn context(&self, headings: &[String]) -> String {
@@ -205,7 +253,7 @@ impl Chunker {
         }
         for heading in kept.into_iter().rev() {
             context.push_str(" › ");
-            context.push_str(&shortened(heading, HEADING_CHARS));
+            context.push_str(&place::shortened(heading, HEADING_CHARS));
         }
         context
     }
@@ -215,14 +263,7 @@ impl Chunker {
 fn readable_title(file_name: &str) -> String {
     let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| if stem.is_empty() { file_name } else { stem });
     let words: Vec<&str> = stem.split(['_', '-', ' ']).filter(|word| !word.is_empty()).collect();
-    shortened(&words.join(" "), HEADING_CHARS)
-}
-
-fn shortened(text: &str, chars: usize) -> String {
-    match text.char_indices().nth(chars) {
-        Some((at, _)) => format!("{}…", text[..at].trim_end()),
-        None => text.to_owned(),
-    }
+    place::shortened(&words.join(" "), HEADING_CHARS)
 }
 
 #[cfg(test)]
@@ -309,5 +350,57 @@ mod tests {
         assert_eq!(drafts[0].locator, "lines 3–22");
         assert_eq!(drafts.last().map(|draft| draft.locator.as_str()), Some("lines 23–40"));
         assert_eq!(cut("a.docx", vec![under(&[], "Just text.")])[0].locator, "part 1");
+    }
+
+    #[test]
+    fn a_small_table_stays_with_its_text_and_a_large_one_is_cut_between_rows_under_its_header() {
+        let rows = |count: u32| Block {
+            text: format!("| Item | Cost |\n| --- | --- |{}", "\n| a thing | 12 |".repeat(count as usize)),
+            sheet: Some("Travel costs".to_owned()),
+            headings: vec!["Travel costs".to_owned()],
+            rows: Some(Rows { header: 2, numbers: (2..2 + count).collect(), columns: Some((1, 2)) }),
+            ..Block::default()
+        };
+        let title = Block { text: "Costs of 2024".to_owned(), rows: None, ..rows(0) };
+        let small = cut("a.xlsx", vec![title.clone(), rows(2)]);
+        assert_eq!(small.len(), 1);
+        assert_eq!(small[0].locator, "'Travel costs'!A2:B3");
+        let large = cut("a.xlsx", vec![title, rows(20)]);
+        let locators: Vec<&str> = large.iter().map(|draft| draft.locator.as_str()).collect();
+        assert_eq!(
+            locators,
+            [
+                "Travel costs",
+                "'Travel costs'!A2:B6",
+                "'Travel costs'!A7:B11",
+                "'Travel costs'!A12:B16",
+                "'Travel costs'!A17:B21"
+            ]
+        );
+        assert!(
+            large[1..].iter().all(|draft| draft.text.starts_with("| Item | Cost |\n| --- | --- |\n| a thing | 12 |"))
+        );
+        assert!(large.iter().all(|draft| draft.text.split_whitespace().count() <= 40));
+        assert_eq!(large[1].context, "a › Travel costs");
+    }
+
+    #[test]
+    fn slides_know_their_titles_and_a_slide_with_a_title_only_stays_itself() {
+        let slide = |number: u32, title: &str, text: &str, hidden: bool| Block {
+            slide: Some(number),
+            hidden,
+            ..under(&[title], text)
+        };
+        let drafts = cut(
+            "a.pptx",
+            vec![
+                slide(1, "Welcome", "Welcome", false),
+                slide(2, "Plan", "Plan", true),
+                slide(2, "Plan", "- grow", true),
+            ],
+        );
+        let found: Vec<(&str, &str)> =
+            drafts.iter().map(|draft| (draft.locator.as_str(), draft.text.as_str())).collect();
+        assert_eq!(found, [("slide 1 · Welcome", "Welcome"), ("slide 2 (hidden) · Plan", "Plan\n\n- grow")]);
     }
 }

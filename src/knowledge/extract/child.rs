@@ -22,8 +22,12 @@ use crate::support::Error;
 pub(super) const LINE_BYTES: u64 = 4 << 20;
 /// Text of one block, at most; every byte may become six in JSON (`\u0001`).
 const BLOCK_BYTES: usize = 512 * 1024;
+/// A heading, and the name of a sheet, at most.
+const NAME_BYTES: usize = 1024;
 /// Parsers recurse; half the customary limit of a main thread is not enough for them.
 const STACK: usize = 64 << 20;
+/// How far reading files stands back behind everything else, of 19.
+const NICENESS: i32 = 10;
 /// The header is a file name and some numbers.
 const HEADER_BYTES: u64 = 64 * 1024;
 
@@ -113,6 +117,10 @@ fn last_word(failure: Failure) -> ExitCode {
 }
 
 fn limit(header: &Header) -> nix::Result<()> {
+    // Whoever asks a question comes first; and when memory is short, this process is the one to go. Where the
+    // system forbids either, reading goes on without.
+    let _ = rustix::process::nice(NICENESS);
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     setrlimit(Resource::RLIMIT_AS, header.memory, header.memory)?;
     // At the soft limit comes SIGXCPU, a second later SIGKILL.
     setrlimit(Resource::RLIMIT_CPU, header.cpu_seconds, header.cpu_seconds + 1)?;
@@ -138,20 +146,30 @@ impl Sink for Output {
     fn block(&mut self, block: Block) -> Result<(), Failure> {
         let Some(left) = self.left.checked_sub(block.text.len() as u64) else { return Err(too_much_text()) };
         self.left = left;
+        let mut block = bounded(block);
         if block.text.len() <= BLOCK_BYTES {
             return self.line(&Line::Block(block));
         }
-        let Block { text, page, headings, mut line } = block;
+        let text = std::mem::take(&mut block.text);
+        // Pieces of a row are no rows any more.
+        block.rows = None;
         let mut rest = text.as_str();
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.floor_char_boundary(BLOCK_BYTES.min(rest.len())));
-            self.line(&Line::Block(Block { text: piece.to_owned(), page, headings: headings.clone(), line }))?;
+            self.line(&Line::Block(Block { text: piece.to_owned(), ..block.clone() }))?;
             let lines = piece.bytes().filter(|byte| *byte == b'\n').count();
-            line = line.map(|line| line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX)));
+            block.line = block.line.map(|line| line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX)));
             rest = after;
         }
         Ok(())
     }
+}
+
+/// What stands with every block is short, or a heading of a megabyte over every word would come out each time.
+fn bounded(mut block: Block) -> Block {
+    let names = block.headings.iter_mut().chain(&mut block.sheet).chain(&mut block.page_label);
+    names.for_each(|name| name.truncate(name.floor_char_boundary(NAME_BYTES)));
+    block
 }
 
 /// The limit on memory was reached.

@@ -9,6 +9,14 @@ pub enum Kind {
     Pdf,
     /// Office Open XML text document (Word).
     Docx,
+    /// Office Open XML workbook (Excel).
+    Xlsx,
+    /// Office Open XML presentation (PowerPoint).
+    Pptx,
+    /// A web page.
+    Html,
+    /// Rows of values with commas, semicolons, tabs or bars between them.
+    Csv,
     /// Markdown.
     Markdown,
     /// Plain text in any common encoding.
@@ -16,17 +24,19 @@ pub enum Kind {
 }
 
 /// What is said of files that cannot be read.
-const SUPPORTED: &str = "AEGIS reads PDF, Word (.docx), Markdown and plain text files";
+const SUPPORTED: &str =
+    "AEGIS reads PDF, Word (.docx), Excel (.xlsx), PowerPoint (.pptx), HTML, CSV, Markdown and plain text files";
 
 /// How much of a file's beginning and end is searched for marks.
 const SEARCHED: usize = 1 << 20;
 
 /// Text formats whose marks would be read as words.
-const MARKED_UP: [&str; 8] = ["rtf", "html", "htm", "xhtml", "xml", "svg", "eml", "ps"];
+const MARKED_UP: [&str; 9] = ["rtf", "xml", "svg", "eml", "mht", "mhtml", "ps", "msg", "fodt"];
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Pdf, Self::Docx, Self::Markdown, Self::Text];
+    /// Everything that can be read.
+    pub const ALL: [Self; 8] =
+        [Self::Pdf, Self::Docx, Self::Xlsx, Self::Pptx, Self::Html, Self::Csv, Self::Markdown, Self::Text];
 
     /// Decides by content, then by the extension.
     ///
@@ -38,33 +48,30 @@ impl Kind {
         if contains(&head[..head.len().min(1024)], b"%PDF-") {
             return Ok(Self::Pdf);
         }
-        if bytes.starts_with(b"PK\x03\x04") {
+        if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
             return zip(&extension, bytes);
         }
         if bytes.starts_with(&[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1]) {
             return compound_file(&extension, bytes);
         }
         // A file that claims a format with a mark and lacks the mark is damaged, whatever else it holds.
-        match extension.as_str() {
-            "pdf" => return Ok(Self::Pdf),
-            "docx" | "docm" | "dotx" => return Ok(Self::Docx),
-            _ => {}
+        if let Some(kind) = of_extension(&extension).filter(|kind| kind.has_mark()) {
+            return Ok(kind);
         }
         if !text::is_text(head) {
-            return Err(unsupported("The file's type is not known"));
+            return Err(unsupported(foreign(head).unwrap_or("The file's type is not known")));
         }
-        let start = head.trim_ascii_start();
-        let marked_up = MARKED_UP.contains(&extension.as_str())
-            || start.starts_with(b"{\\rtf")
-            || starts_with_ignoring_case(start, b"<!doctype html")
-            || starts_with_ignoring_case(start, b"<html");
-        if marked_up {
+        let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        if MARKED_UP.contains(&extension.as_str()) || start.starts_with(b"{\\rtf") {
             return Err(unsupported(&format!("{} files cannot be read yet", name_of(&extension))));
         }
-        Ok(match extension.as_str() {
-            "md" | "markdown" | "mdown" | "mkd" | "mdx" => Self::Markdown,
-            _ => Self::Text,
-        })
+        let is_page = starts_with_ignoring_case(start, b"<!doctype html")
+            || starts_with_ignoring_case(start, b"<html")
+            || (start.starts_with(b"<?xml") && contains(&start[..start.len().min(1024)], b"<html"));
+        if is_page {
+            return Ok(Self::Html);
+        }
+        Ok(of_extension(&extension).unwrap_or(Self::Text))
     }
 
     /// The registered media type.
@@ -72,6 +79,10 @@ impl Kind {
         match self {
             Self::Pdf => "application/pdf",
             Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            Self::Pptx => "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+            Self::Html => "text/html",
+            Self::Csv => "text/csv",
             Self::Markdown => "text/markdown",
             Self::Text => "text/plain",
         }
@@ -79,7 +90,7 @@ impl Kind {
 
     /// The format of a media type that [`Kind::media_type`] gave.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
-        [Self::Pdf, Self::Docx, Self::Markdown, Self::Text].into_iter().find(|kind| kind.media_type() == media_type)
+        Self::ALL.into_iter().find(|kind| kind.media_type() == media_type)
     }
 
     /// The format whose files usually end like this: `pdf`.
@@ -92,6 +103,10 @@ impl Kind {
         match self {
             Self::Pdf => "pdf",
             Self::Docx => "docx",
+            Self::Xlsx => "xlsx",
+            Self::Pptx => "pptx",
+            Self::Html => "html",
+            Self::Csv => "csv",
             Self::Markdown => "md",
             Self::Text => "txt",
         }
@@ -102,6 +117,10 @@ impl Kind {
         match self {
             Self::Pdf => "PDF",
             Self::Docx => "Word",
+            Self::Xlsx => "Excel",
+            Self::Pptx => "PowerPoint",
+            Self::Html => "Web page",
+            Self::Csv => "CSV",
             Self::Markdown => "Markdown",
             Self::Text => "Text",
         }
@@ -112,10 +131,33 @@ impl Kind {
         match self {
             Self::Pdf => "a PDF",
             Self::Docx => "a Word document",
+            Self::Xlsx => "an Excel workbook",
+            Self::Pptx => "a PowerPoint presentation",
+            Self::Html => "a web page",
+            Self::Csv => "a table of values",
             Self::Markdown => "Markdown",
             Self::Text => "text",
         }
     }
+
+    /// Whether its files begin with bytes of their own.
+    fn has_mark(self) -> bool {
+        matches!(self, Self::Pdf | Self::Docx | Self::Xlsx | Self::Pptx)
+    }
+}
+
+/// What a name claims.
+fn of_extension(extension: &str) -> Option<Kind> {
+    Some(match extension {
+        "pdf" => Kind::Pdf,
+        "docx" | "docm" | "dotx" | "dotm" => Kind::Docx,
+        "xlsx" | "xlsm" | "xltx" | "xltm" => Kind::Xlsx,
+        "pptx" | "pptm" | "potx" | "potm" | "ppsx" | "ppsm" => Kind::Pptx,
+        "html" | "htm" | "xhtml" | "xht" | "shtml" => Kind::Html,
+        "csv" | "tsv" | "tab" => Kind::Csv,
+        "md" | "markdown" | "mdown" | "mkd" | "mdx" => Kind::Markdown,
+        _ => return None,
+    })
 }
 
 fn zip(extension: &str, bytes: &[u8]) -> Result<Kind, Failure> {
@@ -124,27 +166,71 @@ fn zip(extension: &str, bytes: &[u8]) -> Result<Kind, Failure> {
         let end = &bytes[bytes.len().saturating_sub(SEARCHED)..];
         contains(&bytes[..bytes.len().min(SEARCHED)], name) || contains(end, name)
     };
-    if has(b"word/") || matches!(extension, "docx" | "docm" | "dotx") {
-        return Ok(Kind::Docx);
+    if has(b"xl/workbook.bin") {
+        return Err(unsupported("Binary Excel workbooks (.xlsb) cannot be read; save it as .xlsx"));
     }
-    Err(unsupported(if has(b"xl/") {
-        "Excel workbooks cannot be read yet"
-    } else if has(b"ppt/") {
-        "PowerPoint presentations cannot be read yet"
-    } else if has(b"mimetypeapplication/vnd.oasis.opendocument") {
-        "OpenDocument files cannot be read yet"
+    let claimed = of_extension(extension);
+    // A document may carry another one within it, so what the name claims is looked for first.
+    let folders = [(Kind::Docx, &b"word/"[..]), (Kind::Pptx, b"ppt/"), (Kind::Xlsx, b"xl/")];
+    let found = folders.iter().filter(|(kind, folder)| Some(*kind) == claimed && has(folder)).chain(&folders);
+    if let Some((kind, _)) = found.into_iter().find(|(_, folder)| has(folder)) {
+        return Ok(*kind);
+    }
+    if let Some(kind) = claimed.filter(|kind| kind.has_mark() && *kind != Kind::Pdf) {
+        return Ok(kind);
+    }
+    Err(unsupported(if has(b"mimetypeapplication/vnd.oasis.opendocument") {
+        "OpenDocument files cannot be read yet; save it as .docx, .xlsx or .pptx"
+    } else if has(b"mimetypeapplication/epub") {
+        "E-books cannot be read yet"
+    } else if has(b"Index/Document.iwa") || has(b"Index/Tables/") {
+        "Pages, Numbers and Keynote files cannot be read; export it as .docx, .xlsx, .pptx or PDF"
     } else {
         "Archives cannot be read; upload the files that are in it"
     }))
 }
 
-/// The container of old Office files, which Word also uses around an encrypted .docx.
+/// The container of old Office files, which Office also uses around an encrypted new one.
 fn compound_file(extension: &str, bytes: &[u8]) -> Result<Kind, Failure> {
     let encrypted: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    if extension == "docx" || contains(bytes, &encrypted) {
-        return Ok(Kind::Docx);
+    let claimed = of_extension(extension).filter(|kind| kind.has_mark() && *kind != Kind::Pdf);
+    if claimed.is_some() || contains(bytes, &encrypted) {
+        return Ok(claimed.unwrap_or(Kind::Docx));
     }
-    Err(unsupported("This is an Office file of the format before 2007; save it in the present format"))
+    Err(unsupported(match extension {
+        "xls" | "xlt" => "This is an Excel workbook of the format before 2007 (.xls); save it as .xlsx",
+        "ppt" | "pps" | "pot" => "This is a PowerPoint presentation of the format before 2007 (.ppt); save it as .pptx",
+        "doc" | "dot" => "This is a Word document of the format before 2007 (.doc); save it as .docx",
+        "msg" => "Outlook messages cannot be read yet; save it as text or PDF",
+        _ => "This is an Office file of the format before 2007; save it in the present format",
+    }))
+}
+
+/// What other common files are, by their first bytes.
+fn foreign(head: &[u8]) -> Option<&'static str> {
+    let is = |mark: &[u8]| head.starts_with(mark);
+    let after = |at: usize, mark: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(mark));
+    if is(b"\x89PNG")
+        || is(b"\xff\xd8\xff")
+        || is(b"GIF8")
+        || is(b"BM")
+        || is(b"II*\0")
+        || is(b"MM\0*")
+        || (is(b"RIFF") && after(8, b"WEBP"))
+        || after(4, b"ftypheic")
+        || after(4, b"ftypavif")
+    {
+        return Some(
+            "Pictures cannot be read: run it through text recognition (OCR) and upload the result as PDF or text",
+        );
+    }
+    if is(b"\x1f\x8b") || is(b"7z\xbc\xaf") || is(b"Rar!") || is(b"BZh") || is(b"\xfd7zXZ") || after(257, b"ustar") {
+        return Some("Archives cannot be read; upload the files that are in it");
+    }
+    if after(4, b"ftyp") || is(b"ID3") || is(b"OggS") || is(b"RIFF") || is(b"fLaC") || is(b"\x1aE\xdf\xa3") {
+        return Some("Sound and video cannot be read; upload a transcript");
+    }
+    None
 }
 
 fn unsupported(what: &str) -> Failure {
@@ -152,7 +238,7 @@ fn unsupported(what: &str) -> Failure {
 }
 
 fn name_of(extension: &str) -> String {
-    if extension.is_empty() { "HTML and RTF".to_owned() } else { extension.to_uppercase() }
+    if MARKED_UP.contains(&extension) { extension.to_uppercase() } else { "RTF".to_owned() }
 }
 
 fn extension(file_name: &str) -> String {
@@ -177,32 +263,56 @@ mod tests {
 
     #[test]
     fn content_decides_before_the_name_does() {
-        assert_eq!(Kind::of("notes.txt", b"%PDF-1.7\n"), Ok(Kind::Pdf));
-        assert_eq!(Kind::of("notes.pdf", b"PK\x03\x04....word/document.xml"), Ok(Kind::Docx));
-        assert_eq!(Kind::of("README.md", b"# Hello"), Ok(Kind::Markdown));
-        assert_eq!(Kind::of("README", b"Hello"), Ok(Kind::Text));
+        let utf16: Vec<u8> = [0xFF, 0xFE].into_iter().chain("a,b".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        for (name, bytes, kind) in [
+            ("notes.txt", &b"%PDF-1.7\n"[..], Kind::Pdf),
+            ("notes.pdf", b"PK\x03\x04....word/document.xml", Kind::Docx),
+            ("table", b"PK\x03\x04....xl/workbook.xml", Kind::Xlsx),
+            ("talk.zip", b"PK\x03\x04....ppt/presentation.xml....ppt/embeddings/xl/workbook.xml", Kind::Pptx),
+            ("table.xlsx", b"PK\x03\x04....xl/workbook.xml....word/document.xml", Kind::Xlsx),
+            ("README.md", b"# Hello", Kind::Markdown),
+            ("README", b"Hello", Kind::Text),
+            ("page.txt", b"\xef\xbb\xbf\n<!DOCTYPE HTML><p>x", Kind::Html),
+            ("page", b"<?xml version=\"1.0\"?><html xmlns=\"x\">", Kind::Html),
+            ("page.htm", b"<p>x", Kind::Html),
+            ("data.tsv", b"a\tb", Kind::Csv),
+            ("data.csv", &utf16, Kind::Csv),
+        ] {
+            assert_eq!(Kind::of(name, bytes), Ok(kind), "{name}");
+            assert_eq!(Kind::of_media_type(kind.media_type()), Some(kind));
+        }
     }
 
     #[test]
-    fn a_pdf_by_name_only_is_treated_as_a_damaged_pdf() {
+    fn a_format_by_name_only_is_treated_as_damaged() {
         assert_eq!(Kind::of("report.pdf", b"not a pdf at all"), Ok(Kind::Pdf));
+        assert_eq!(Kind::of("table.xlsx", b"a,b"), Ok(Kind::Xlsx));
+        assert_eq!(Kind::of("table.xlsx", b"PK\x03\x04 and nothing else"), Ok(Kind::Xlsx));
     }
 
     #[test]
     fn what_cannot_be_read_is_refused_by_name() {
+        let old = &[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1, 0, 0];
         for (name, bytes, said) in [
-            ("table.xlsx", &b"PK\x03\x04....xl/workbook.xml"[..], "Excel"),
-            ("slides.pptx", b"PK\x03\x04....ppt/presentation.xml", "PowerPoint"),
+            ("table.xlsb", &b"PK\x03\x04....xl/workbook.bin"[..], "save it as .xlsx"),
+            ("text.odt", b"PK\x03\x04..mimetypeapplication/vnd.oasis.opendocument.text", "OpenDocument"),
+            ("book.epub", b"PK\x03\x04..mimetypeapplication/epub+zip", "E-books"),
+            ("letter.pages", b"PK\x03\x04..Index/Document.iwa", "Pages, Numbers and Keynote"),
             ("things.zip", b"PK\x03\x04....a.txt", "Archives"),
-            ("letter.doc", &[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1, 0, 0], "before 2007"),
-            ("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not known"),
-            ("page", b"<!DOCTYPE HTML><p>x", "HTML"),
+            ("things.tar.gz", b"\x1f\x8b\x08\0", "Archives"),
+            ("letter.doc", old, "before 2007 (.doc); save it as .docx"),
+            ("table.xls", old, "before 2007 (.xls); save it as .xlsx"),
+            ("talk.ppt", old, "before 2007 (.ppt); save it as .pptx"),
+            ("mail.msg", old, "Outlook"),
+            ("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "Pictures cannot be read"),
+            ("film.mp4", b"\0\0\0\x20ftypisom\0", "Sound and video"),
+            ("letter.rtf", b"{\\rtf1 x", "RTF files cannot be read yet"),
+            ("letter", b"{\\rtf1 x", "RTF files cannot be read yet"),
+            ("mail.eml", b"From: x", "EML files cannot be read yet"),
+            ("program", b"\x7fELF\x02\x01\x01\0\0", "not known"),
         ] {
             let refusal = Kind::of(name, bytes).expect_err(name).reason;
-            assert!(
-                refusal.contains(said) && refusal.contains("PDF, Word (.docx), Markdown and plain text"),
-                "{refusal}"
-            );
+            assert!(refusal.contains(said) && refusal.ends_with(&format!("{SUPPORTED}.")), "{refusal}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-use super::{Block, Failure, Finished, Sink, text};
+use super::{Block, Failure, Finished, Rows, Sink, text};
 
 /// Reads Markdown. A single first-level heading is the document's title and is left out of the paths below it.
 pub(super) fn read(bytes: &[u8], sink: &mut dyn Sink) -> Result<Finished, Failure> {
@@ -26,7 +26,8 @@ pub(super) fn read(bytes: &[u8], sink: &mut dyn Sink) -> Result<Finished, Failur
             }
         }
         let raw = &source[part.range.clone()];
-        let mut block = Block { line: Some(line), ..Block::default() };
+        let rows = part.is_table.then(Rows::of_table);
+        let mut block = Block { line: Some(line), rows, ..Block::default() };
         text::push_clean(&mut block.text, raw.trim_end());
         if block.text.trim().is_empty() || is_comment(raw) {
             continue;
@@ -43,6 +44,7 @@ struct Part {
     range: Range<usize>,
     level: Option<u8>,
     title: String,
+    is_table: bool,
 }
 
 fn parts(source: &str) -> Vec<Part> {
@@ -58,7 +60,8 @@ fn parts(source: &str) -> Vec<Part> {
                 if depth == 0 {
                     let level = if let Tag::Heading { level, .. } = &tag { Some(number(*level)) } else { None };
                     in_heading = level.is_some();
-                    parts.push(Part { range, level, title: String::new() });
+                    let is_table = matches!(tag, Tag::Table(_));
+                    parts.push(Part { range, level, title: String::new(), is_table });
                 }
                 depth += 1;
             }

@@ -6,22 +6,32 @@
 
 mod archive;
 pub mod child;
+mod delimited;
 mod docx;
+mod grid;
+mod html;
 mod kind;
 mod markdown;
+mod package;
 mod pdf;
 mod pdf_text;
+mod pptx;
 pub mod process;
+mod table;
 mod text;
+mod xlsx;
+mod xml;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use grid::letters as column_letters;
 pub use kind::Kind;
 pub use process::{Limits, Reader};
+pub(super) use table::cells as table_cells;
 
-/// A piece of text as the file has it: a paragraph, a list item, some rows of a table, a page.
+/// A piece of text as the file has it: a paragraph, a list item, some rows of a table, a page, a slide.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Block {
     /// The text, never empty.
@@ -29,12 +39,48 @@ pub struct Block {
     /// The page, from 1, for formats that have pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<u32>,
+    /// What is printed on the page as its number, where that is not its number in the file: `iv`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_label: Option<String>,
+    /// The slide, from 1, for presentations. Its title is the innermost heading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slide: Option<u32>,
+    /// The sheet, for workbooks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<String>,
+    /// The slide or sheet is hidden from whoever looks at the file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
     /// The headings above it, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headings: Vec<String>,
     /// The line of the file on which the text begins, from 1, for formats that have lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
+    /// What the lines of the text are, when they are rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
+}
+
+/// Lines of a block that are rows of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Rows {
+    /// How many lines come before the first row: 2 for the header of a Markdown table, 0 for lines without one.
+    pub header: u32,
+    /// For every line after those, the row of the sheet or file that it is, from 1; empty where rows have no
+    /// numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<u32>,
+    /// The first and last column that they fill, from 1, in sheets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<(u32, u32)>,
+}
+
+impl Rows {
+    /// A Markdown table whose rows have no numbers.
+    pub(crate) fn of_table() -> Self {
+        Self { header: 2, ..Self::default() }
+    }
 }
 
 /// Why a file could not be read, as a sentence for the person who uploaded it.
@@ -133,6 +179,10 @@ pub(crate) fn read(
     match Kind::of(file_name, &bytes)? {
         Kind::Pdf => pdf::read(bytes, attempt, sink),
         Kind::Docx => docx::read(&bytes, sink),
+        Kind::Xlsx => xlsx::read(&bytes, sink),
+        Kind::Pptx => pptx::read(&bytes, sink),
+        Kind::Html => html::read(&bytes, sink),
+        Kind::Csv => delimited::read(&bytes, sink),
         Kind::Markdown => markdown::read(&bytes, sink),
         Kind::Text => text::read(&bytes, sink),
     }

@@ -1,8 +1,9 @@
-//! Plain text in the encodings that are met: UTF-8, UTF-16, and Windows' Western code page for the rest.
+//! Plain text in the encodings that are met: UTF-8, UTF-16, and for the rest what a browser would guess.
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use super::{Block, Failure, Finished, Sink};
 
@@ -10,6 +11,8 @@ use super::{Block, Failure, Finished, Sink};
 const BLOCK_BYTES: usize = 4096;
 /// A block is closed at the next line after this many bytes, blank or not.
 const BLOCK_BYTES_AT_MOST: usize = 32 * 1024;
+/// How much of a text in an unknown encoding is looked at to guess it.
+const GUESSED_BYTES: usize = 1 << 20;
 
 /// Reads plain text; blocks are runs of paragraphs and know their first line.
 pub(super) fn read(bytes: &[u8], sink: &mut dyn Sink) -> Result<Finished, Failure> {
@@ -38,16 +41,39 @@ pub(super) fn read(bytes: &[u8], sink: &mut dyn Sink) -> Result<Finished, Failur
     Ok(Finished::default())
 }
 
-/// Decodes by byte order mark, then as UTF-8, then by the pattern of NUL bytes, then as Windows-1252.
+/// Decodes by byte order mark, then as UTF-8, then by the pattern of NUL bytes, then by a guess.
 pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    decode_as(bytes, None)
+}
+
+/// The same, with the encoding that the file says it has instead of a guess.
+pub(super) fn decode_as<'a>(bytes: &'a [u8], declared: Option<&'static Encoding>) -> Cow<'a, str> {
     if let Some((encoding, mark)) = Encoding::for_bom(bytes) {
         return encoding.decode_without_bom_handling(&bytes[mark..]).0;
     }
     if std::str::from_utf8(bytes).is_ok() {
         return UTF_8.decode_without_bom_handling(bytes).0;
     }
-    let encoding = utf16_without_mark(bytes).unwrap_or(WINDOWS_1252);
+    // What says UTF-8 or UTF-16 and is neither is wrong.
+    let declared = declared.filter(|encoding| ![UTF_8, UTF_16LE, UTF_16BE].contains(encoding));
+    let encoding = utf16_without_mark(bytes).or(declared).unwrap_or_else(|| guessed(bytes));
     encoding.decode_without_bom_handling(bytes).0
+}
+
+/// Nearly all of a UTF-8 text with a slip in it is better than the whole of it in another encoding.
+fn guessed(bytes: &[u8]) -> &'static Encoding {
+    let sample = &bytes[..bytes.len().min(GUESSED_BYTES)];
+    let (mut wide, mut broken) = (0, 0);
+    for chunk in sample.utf8_chunks() {
+        wide += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        broken += usize::from(!chunk.invalid().is_empty());
+    }
+    if wide > broken * 8 {
+        return UTF_8;
+    }
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
+    detector.feed(sample, sample.len() == bytes.len());
+    detector.guess(None, Utf8Detection::Deny)
 }
 
 /// Whether the beginning of a file looks like text in one of the encodings that [`decode`] knows.
@@ -106,13 +132,17 @@ mod tests {
         let mut utf16 = vec![0xFF, 0xFE];
         utf16.extend(said.encode_utf16().flat_map(u16::to_le_bytes));
         let bare: Vec<u8> = said.encode_utf16().flat_map(u16::to_be_bytes).collect();
-        let western = WINDOWS_1252.encode(said).0.into_owned();
+        let western = encoding_rs::WINDOWS_1252.encode(said).0.into_owned();
         for bytes in [said.as_bytes().to_vec(), utf16, western, [&[0xEF, 0xBB, 0xBF], said.as_bytes()].concat()] {
             assert!(is_text(&bytes));
             assert_eq!(decode(&bytes), said);
         }
         assert!(is_text(&bare), "UTF-16 without its mark");
         assert_eq!(decode(&bare), said);
+        let (russian, japanese) = ("Отпуск по уходу за ребёнком", "育児休業は十六週間です");
+        assert_eq!(decode(&encoding_rs::KOI8_R.encode(russian).0), russian);
+        assert_eq!(decode(&encoding_rs::SHIFT_JIS.encode(japanese).0), japanese);
+        assert_eq!(decode(&[said.repeat(9).as_bytes(), b"\xff"].concat()), said.repeat(9) + "\u{fffd}");
     }
 
     #[test]

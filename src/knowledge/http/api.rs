@@ -54,7 +54,7 @@ pub struct KnowledgeApi;
 struct Files {
     /// Before the files: the collection that they go into. Without it, the default one.
     collection: Option<CollectionId>,
-    /// Any number of files: PDF, DOCX, Markdown, text.
+    /// Any number of files: PDF, DOCX, XLSX, PPTX, HTML, CSV, Markdown, text.
     #[schema(content_media_type = "application/octet-stream")]
     file: Vec<String>,
 }

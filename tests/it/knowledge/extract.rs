@@ -11,9 +11,9 @@ use futures::stream;
 use super::files;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aegis");
-const LIMITS: Limits = Limits { memory: 1 << 30, cpu_seconds: 30, text: 16 << 20 };
+pub const LIMITS: Limits = Limits { memory: 1 << 30, cpu_seconds: 30, text: 16 << 20 };
 
-async fn read_within(
+pub async fn read_within(
     limits: Limits,
     file_name: &str,
     bytes: Vec<u8>,
@@ -56,6 +56,27 @@ async fn word_markdown_and_text_give_headings_and_lines() {
 }
 
 #[tokio::test]
+async fn workbooks_presentations_pages_and_rows_give_their_places() {
+    let rows = files::rows(&[&["Item", "Cost"], &["Paper", "twelve"], &["Ink", "seven"]]);
+    let (blocks, _) = read("a.xlsx", files::xlsx(&rows)).await.unwrap();
+    assert_eq!(blocks[0].text, "| Item | Cost |\n| --- | --- |\n| Paper | twelve |\n| Ink | seven |");
+    assert_eq!(
+        (blocks[0].sheet.as_deref(), &blocks[0].rows.as_ref().unwrap().numbers[..]),
+        (Some("Costs"), &[2, 3][..])
+    );
+    let slide = files::shape(true, "Plan") + &files::shape(false, "Grow");
+    let (blocks, _) = read("a.pptx", files::pptx(&slide)).await.unwrap();
+    assert_eq!(
+        (blocks[1].text.as_str(), blocks[1].slide, &blocks[1].headings[..]),
+        ("Grow", Some(1), &["Plan".to_owned()][..])
+    );
+    let (blocks, _) = read("a.html", b"<h1>Leave</h1><p>Sixteen <b>weeks</b>.".to_vec()).await.unwrap();
+    assert_eq!((blocks[1].text.as_str(), &blocks[1].headings[..]), ("Sixteen weeks.", &["Leave".to_owned()][..]));
+    let (blocks, _) = read("a.csv", b"Name;Pay\nAnn;10\n".to_vec()).await.unwrap();
+    assert_eq!(blocks[0].text, "| Name | Pay |\n| --- | --- |\n| Ann | 10 |");
+}
+
+#[tokio::test]
 async fn a_pdf_that_anybody_may_open_is_read_although_it_is_encrypted() {
     let (blocks, _) = read("a.pdf", files::restricted_pdf()).await.unwrap();
     assert_eq!(blocks[0].text, "Secret salaries are here");
@@ -81,7 +102,7 @@ async fn files_that_cannot_be_read_fail_with_a_reason_that_a_person_understands(
         ("noise.docx", b"PK\x03\x04 and nothing else".to_vec(), "cannot be read as a Word document: it seems damaged"),
         ("empty.docx", files::docx(&[""]), "contains no text"),
         ("bomb.docx", files::zip(&[("word/document.xml", &" ".repeat(300 << 20))]), "unpacks to far more data"),
-        ("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "PDF, Word (.docx), Markdown and plain text"),
+        ("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "run it through text recognition"),
     ] {
         let reason = failure(name, bytes).await;
         assert!(reason.contains(said), "{name}: {reason}");

@@ -1,6 +1,9 @@
 //! Documents, made here byte by byte.
 
-use std::io::{Cursor, Write};
+use std::{
+    fmt::Write as _,
+    io::{Cursor, Write},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use zip::{ZipWriter, write::SimpleFileOptions};
@@ -94,6 +97,62 @@ pub fn docx(lines: &[&str]) -> Vec<u8> {
     zip(&[("[Content_Types].xml", "<Types/>"), ("word/document.xml", &document)])
 }
 
+/// A workbook with one sheet, `Costs`, of these rows of `<row>` elements; cells that name a shared string have the
+/// text `shared`.
+pub fn xlsx(rows: &str) -> Vec<u8> {
+    const MAIN: &str = "xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\"";
+    let ties = |kind: &str, target: &str| {
+        format!(
+            "<Relationships><Relationship Id=\"rId1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/{kind}\" Target=\"{target}\"/></Relationships>"
+        )
+    };
+    zip(&[
+        ("_rels/.rels", &ties("officeDocument", "xl/workbook.xml")),
+        ("xl/_rels/workbook.xml.rels", &ties("worksheet", "worksheets/sheet1.xml")),
+        (
+            "xl/workbook.xml",
+            &format!(
+                "<workbook {MAIN} xmlns:r=\"r\"><sheets><sheet name=\"Costs\" sheetId=\"1\" r:id=\"rId1\"/></sheets></workbook>"
+            ),
+        ),
+        ("xl/sharedStrings.xml", &format!("<sst {MAIN} uniqueCount=\"1\"><si><t>shared</t></si></sst>")),
+        ("xl/worksheets/sheet1.xml", &format!("<worksheet {MAIN}><sheetData>{rows}</sheetData></worksheet>")),
+    ])
+}
+
+/// Rows of words for [`xlsx`]; the first is row 1.
+pub fn rows(rows: &[&[&str]]) -> String {
+    let mut xml = String::new();
+    for (number, row) in (1..).zip(rows) {
+        let cells = (b'A'..).zip(*row).map(|(column, text)| {
+            format!("<c r=\"{}{number}\" t=\"inlineStr\"><is><t>{text}</t></is></c>", char::from(column))
+        });
+        let _ = write!(xml, "<row r=\"{number}\">{}</row>", cells.collect::<String>());
+    }
+    xml
+}
+
+/// A presentation with one slide of this content.
+pub fn pptx(slide: &str) -> Vec<u8> {
+    zip(&[
+        (
+            "ppt/presentation.xml",
+            "<p:presentation><p:sldIdLst><p:sldId id=\"256\" r:id=\"rId1\"/></p:sldIdLst></p:presentation>",
+        ),
+        (
+            "ppt/_rels/presentation.xml.rels",
+            "<Relationships><Relationship Id=\"rId1\" Type=\"x/slide\" Target=\"slides/slide1.xml\"/></Relationships>",
+        ),
+        ("ppt/slides/slide1.xml", &format!("<p:sld><p:cSld><p:spTree>{slide}</p:spTree></p:cSld></p:sld>")),
+    ])
+}
+
+/// A shape of a slide that says this, as its title or not.
+pub fn shape(title: bool, text: &str) -> String {
+    let placeholder = if title { "<p:nvSpPr><p:nvPr><p:ph type=\"title\"/></p:nvPr></p:nvSpPr>" } else { "" };
+    format!("<p:sp>{placeholder}<p:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>")
+}
+
 /// A PDF, encrypted with AES-256 by qpdf, that opens with the password `secret` only.
 pub fn locked_pdf() -> Vec<u8> {
     decode(include_str!("locked.base64"))
@@ -113,6 +172,11 @@ pub fn slow_pdf(pages: usize) -> Vec<u8> {
 /// An array within an array, two million times: recursive readers run out of stack.
 pub fn deep_pdf() -> Vec<u8> {
     pdf_showing(&[[&b"BT /F 12 Tf "[..], &b"[".repeat(2_000_000), b" TJ ET"].concat()], [0])
+}
+
+/// Two PDFs that the fuzzer made: one makes the first reader panic, the other the second.
+pub fn panicking_pdfs() -> [Vec<u8>; 2] {
+    [decode(include_str!("crashes/first.base64")), decode(include_str!("crashes/second.base64"))]
 }
 
 fn decode(text: &str) -> Vec<u8> {

@@ -85,7 +85,7 @@ async fn pieces_at_the_wrong_place_from_others_or_beyond_the_end_are_refused_and
     let id = library.begin_upload(ada, "photo.png", 8, None).await.unwrap();
     let refused = library.append_upload(ada, id, 0, whole(b"\x89PNG\r\n\x1a\n")).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
-    assert!(refused.message().contains("photo.png: The file's type is not known"), "{refused}");
+    assert!(refused.message().contains("photo.png: Pictures cannot be read"), "{refused}");
     assert_eq!(kind(library.upload_state(ada, id).await.unwrap_err()), Kind::NotFound);
     assert_eq!(kind(library.begin_upload(ada, "large.bin", 2 << 20, None).await.unwrap_err()), Kind::TooLarge);
 }

@@ -4,16 +4,20 @@
 use super::{
     Note,
     styles::{self, Styles},
-    table::Table,
+};
+use crate::knowledge::extract::{
+    Failure, Rows,
+    table::{Lines, Table},
     xml::{self, Element, Then, Visitor},
 };
-use crate::knowledge::extract::Failure;
 
 /// A paragraph, or a few rows of a table.
 #[derive(Default)]
 pub(super) struct Paragraph {
     /// What it says.
     pub text: String,
+    /// What its lines are, when it is a part of a table.
+    pub rows: Option<Rows>,
     /// Its level, from 1, when it is a heading.
     pub level: Option<u8>,
     /// The notes that it refers to.
@@ -26,8 +30,8 @@ pub(super) struct Paragraph {
 enum Open {
     Paragraph(Building),
     Table(Table),
-    /// A cell: the paragraphs so far.
-    Cell(String),
+    /// A cell: the paragraphs so far, and over how many columns it reaches.
+    Cell(String, usize),
     /// A text box; its paragraphs come out after the paragraph that holds it.
     Box(Vec<Paragraph>),
 }
@@ -39,6 +43,8 @@ struct Building {
     boxes: Vec<Paragraph>,
 }
 
+/// Columns that a cell may claim to reach over; Word has no more.
+const COLUMNS: usize = 63;
 /// Levels of nesting beyond which a document is hostile; Word itself stops at some tens.
 const NESTING: usize = 256;
 
@@ -67,6 +73,7 @@ impl<'a> Body<'a> {
             in_run: false,
             in_properties: 0,
             hidden: false,
+            field: Field::default(),
             note: None,
         };
         let complete = xml::visit(document, &mut walk)?;
@@ -85,7 +92,17 @@ struct Walk<'a, 'f> {
     in_run: bool,
     in_properties: usize,
     hidden: bool,
+    field: Field,
     note: Option<String>,
+}
+
+/// Text that Word works out: a date, a number of a page.
+#[derive(Default)]
+struct Field {
+    /// What it is to show, while that is being read.
+    instruction: Option<String>,
+    /// What follows is what it showed last, and it counts pages.
+    counts: bool,
 }
 
 impl Visitor for Walk<'_, '_> {
@@ -95,9 +112,22 @@ impl Visitor for Walk<'_, '_> {
         match element.name {
             // Text that is no longer, or not here, or the same once more for old programs.
             "del" | "moveFrom" if self.in_properties == 0 => return Ok(Then::Skip),
-            "Fallback" | "instrText" | "delText" | "rt" | "sectPr" | "sdtPr" | "tblPr" | "tblGrid" | "trPr"
-            | "tcPr" | "pPrChange" | "rPrChange" => {
+            "Fallback" | "delText" | "delInstrText" | "rt" | "sectPr" | "sdtPr" | "tblPr" | "tblGrid" | "trPr"
+            | "pPrChange" | "rPrChange" | "tcPrChange" => {
                 return Ok(Then::Skip);
+            }
+            "fldSimple" if element.attribute("instr").is_some_and(|what| counts_pages(&what)) => {
+                return Ok(Then::Skip);
+            }
+            "instrText" => {
+                self.field.instruction.get_or_insert_default();
+            }
+            "fldChar" => self.field(element),
+            "gridSpan" => {
+                if let Some(Open::Cell(_, reach)) = self.open.last_mut() {
+                    let columns = element.attribute("val").and_then(|columns| columns.parse().ok());
+                    *reach = columns.unwrap_or(1).clamp(1, COLUMNS);
+                }
             }
             "pPr" | "rPr" => self.in_properties += 1,
             _ if self.in_properties > 0 => self.property(element),
@@ -108,9 +138,9 @@ impl Visitor for Walk<'_, '_> {
                     table.row();
                 }
             }
-            "tc" => self.open(Open::Cell(String::new()))?,
+            "tc" => self.open(Open::Cell(String::new(), 1))?,
             "txbxContent" => self.open(Open::Box(Vec::new()))?,
-            "footnote" | "endnote" => self.note = element.attribute("id"),
+            "footnote" | "endnote" | "comment" => self.note = element.attribute("id"),
             "r" => {
                 self.in_run = true;
                 self.hidden = false;
@@ -121,6 +151,7 @@ impl Visitor for Walk<'_, '_> {
             "noBreakHyphen" => self.push("-"),
             "footnoteReference" => self.refer(Note::FOOT, element),
             "endnoteReference" => self.refer(Note::END, element),
+            "commentReference" => self.refer(Note::COMMENT, element),
             _ => {}
         }
         Ok(Then::Enter)
@@ -136,7 +167,7 @@ impl Visitor for Walk<'_, '_> {
                 self.hidden = false;
             }
             "t" => self.in_text = false,
-            "footnote" | "endnote" => self.note = None,
+            "footnote" | "endnote" | "comment" => self.note = None,
             _ => {}
         }
         Ok(())
@@ -145,8 +176,16 @@ impl Visitor for Walk<'_, '_> {
     fn text(&mut self, text: &str) {
         if self.in_text {
             self.push(text);
+        } else if let Some(instruction) = self.field.instruction.as_mut().filter(|known| known.len() < 64) {
+            instruction.push_str(text);
         }
     }
+}
+
+/// Whether a field shows the number of the page or of all pages, which is another one on every page.
+fn counts_pages(instruction: &str) -> bool {
+    let what = instruction.split_whitespace().next().unwrap_or_default();
+    matches!(what.to_ascii_uppercase().as_str(), "PAGE" | "NUMPAGES" | "SECTIONPAGES")
 }
 
 impl Walk<'_, '_> {
@@ -158,6 +197,16 @@ impl Walk<'_, '_> {
         }
         self.open.push(what);
         Ok(())
+    }
+
+    /// A field: what it is to show stands between `begin` and `separate`, what it showed last up to `end`.
+    fn field(&mut self, element: &Element<'_>) {
+        let instruction = self.field.instruction.take();
+        match element.attribute("fldCharType").as_deref() {
+            Some("separate") => self.field.counts = instruction.is_some_and(|what| counts_pages(&what)),
+            Some("end") => self.field.counts = false,
+            _ => {}
+        }
     }
 
     /// Properties of the paragraph (`pPr`) or run (`rPr`) that is open.
@@ -185,7 +234,7 @@ impl Walk<'_, '_> {
     }
 
     fn push(&mut self, text: &str) {
-        if self.hidden {
+        if self.hidden || self.field.counts {
             return;
         }
         if let Some(Open::Paragraph(building)) = self.open.last_mut() {
@@ -207,21 +256,22 @@ impl Walk<'_, '_> {
         match self.open.pop() {
             None => Ok(()),
             Some(Open::Paragraph(building)) => self.close_paragraph(building),
-            Some(Open::Cell(text)) => {
+            Some(Open::Cell(text, reach)) => {
                 if let Some(Open::Table(table)) = self.open.last_mut() {
                     table.cell(&text);
+                    (1..reach).for_each(|_| table.cell(""));
                     Ok(())
                 } else {
                     self.hand_over(Paragraph { text, ..Paragraph::default() })
                 }
             }
             Some(Open::Table(table)) => {
-                if let Some(Open::Cell(text)) = self.open.last_mut() {
+                if let Some(Open::Cell(text, _)) = self.open.last_mut() {
                     append(text, &table.into_text());
                     return Ok(());
                 }
-                for text in table.into_blocks() {
-                    self.hand_over(Paragraph { text, ..Paragraph::default() })?;
+                for Lines { text, rows } in table.into_lines() {
+                    self.hand_over(Paragraph { text, rows, ..Paragraph::default() })?;
                 }
                 Ok(())
             }
@@ -248,7 +298,7 @@ impl Walk<'_, '_> {
     /// To the cell or text box around it, or out.
     fn hand_over(&mut self, paragraph: Paragraph) -> Result<(), Failure> {
         match self.open.last_mut() {
-            Some(Open::Cell(text)) => {
+            Some(Open::Cell(text, _)) => {
                 append(text, paragraph.text.trim());
                 Ok(())
             }

@@ -1,16 +1,15 @@
 //! Word documents: an own reader over zip and XML events (ECMA-376, WordprocessingML).
 //!
-//! It takes what a person sees: headings become the path, lists and tables become Markdown, notes follow the
-//! paragraph that refers to them, text boxes are read once; deleted, moved-away and hidden text is left out.
+//! It takes what a person sees: headings become the path, lists and tables become Markdown, notes and comments
+//! follow the paragraph that refers to them, headers, footers and text boxes are read once; deleted, moved-away
+//! and hidden text is left out, and so are the numbers of pages.
 
 mod body;
 mod styles;
-mod table;
-mod xml;
 
 use std::collections::HashMap;
 
-use super::{Block, Failure, Finished, Kind, Sink, archive::Archive};
+use super::{Block, Failure, Finished, Kind, Rows, Sink, archive::Archive, package, xml};
 use body::{Body, Paragraph};
 use styles::Styles;
 
@@ -20,7 +19,7 @@ pub(super) fn read(bytes: &[u8], sink: &mut dyn Sink) -> Result<Finished, Failur
         return Err(Failure::encrypted());
     }
     let mut archive = Archive::open(bytes, Kind::Docx)?;
-    let main = main_part(&mut archive)?;
+    let main = package::main_part(&mut archive, "word/document.xml")?;
     let (folder, _) = main.rsplit_once('/').unwrap_or(("", ""));
     let beside = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
 
@@ -29,16 +28,22 @@ pub(super) fn read(bytes: &[u8], sink: &mut dyn Sink) -> Result<Finished, Failur
         None => Styles::default(),
     };
     let mut notes = HashMap::new();
-    for (name, mark) in [("footnotes.xml", Note::FOOT), ("endnotes.xml", Note::END)] {
+    let kinds = [("footnotes.xml", Note::FOOT), ("endnotes.xml", Note::END), ("comments.xml", Note::COMMENT)];
+    for (name, mark) in kinds {
         if let Some(xml) = archive.part(&beside(name))? {
             read_notes(&xml, mark, &styles, &mut notes)?;
         }
     }
+    let [headers, footers] = ["header", "footer"].map(|kind| running_texts(&mut archive, &main, kind, &styles));
+    let (headers, footers) = (headers?, footers?);
 
     let document = archive.part(&main)?.ok_or_else(|| Failure::damaged(Kind::Docx))?;
     let mut writer = Writer { sink, path: Vec::new(), notes, noted: 0, blocks: 0 };
+    headers.into_iter().try_for_each(|text| writer.emit(text, None))?;
     let complete = Body::new(&styles).read(&document, &mut |paragraph| writer.paragraph(paragraph))?;
     writer.remaining_notes()?;
+    writer.path.clear();
+    footers.into_iter().try_for_each(|text| writer.emit(text, None))?;
     match (writer.blocks, complete) {
         (0, true) => Err(Failure::empty()),
         (0, false) => Err(Failure::damaged(Kind::Docx)),
@@ -56,22 +61,8 @@ impl Note {
     pub(super) const FOOT: Self = Self('f');
     /// At the end of the document.
     pub(super) const END: Self = Self('e');
-}
-
-/// The main part is the one that the package's relationships name; `word/document.xml` nearly always.
-fn main_part(archive: &mut Archive<'_>) -> Result<String, Failure> {
-    let mut target = None;
-    if let Some(relationships) = archive.part("_rels/.rels")? {
-        xml::each_element(&relationships, |element| {
-            if element.name == "Relationship"
-                && target.is_none()
-                && element.attribute("Type").is_some_and(|kind| kind.ends_with("/officeDocument"))
-            {
-                target = element.attribute("Target");
-            }
-        });
-    }
-    Ok(target.map_or_else(|| "word/document.xml".to_owned(), |target| target.trim_start_matches('/').to_owned()))
+    /// A remark of a reader, beside the text.
+    pub(super) const COMMENT: Self = Self('c');
 }
 
 fn read_notes(
@@ -80,9 +71,18 @@ fn read_notes(
     styles: &Styles,
     notes: &mut HashMap<(Note, String), String>,
 ) -> Result<(), Failure> {
+    let mut authors = HashMap::new();
+    xml::each_element(document, |element| {
+        if element.name == "comment"
+            && let (Some(id), Some(author)) = (element.attribute("id"), element.attribute("author"))
+        {
+            authors.insert(id, author);
+        }
+    });
     Body::new(styles).read(document, &mut |paragraph| {
         if let Some(id) = paragraph.inside_note {
-            let text: &mut String = notes.entry((mark, id)).or_default();
+            let by = authors.get(&id).map(|author| format!("Comment by {author}:"));
+            let text: &mut String = notes.entry((mark, id)).or_insert_with(|| by.unwrap_or_default());
             if !text.is_empty() && !paragraph.text.is_empty() {
                 text.push(' ');
             }
@@ -91,6 +91,26 @@ fn read_notes(
         Ok(())
     })?;
     Ok(())
+}
+
+/// What runs along the top or bottom of the pages, every text once however many sections repeat it.
+fn running_texts(archive: &mut Archive<'_>, main: &str, kind: &str, styles: &Styles) -> Result<Vec<String>, Failure> {
+    let mut texts: Vec<String> = Vec::new();
+    for tie in package::relationships(archive, main)?.iter().filter(|tie| tie.kind == kind) {
+        let mut lines = Vec::new();
+        Body::new(styles).read(&archive.part(&tie.target)?.unwrap_or_default(), &mut |paragraph| {
+            lines.push(paragraph.text.trim().to_owned());
+            Ok(())
+        })?;
+        lines.retain(|line| line.contains(char::is_alphanumeric));
+        let text = lines.join("\n");
+        // "Page of" is what is left of a line that only counts pages.
+        let says = text.split(|c: char| !c.is_alphanumeric()).any(|word| word.chars().count() > 4);
+        if says && !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    Ok(texts)
 }
 
 /// Turns paragraphs into blocks: keeps the path of headings, appends notes.
@@ -108,6 +128,10 @@ impl Writer<'_> {
         for reference in std::mem::take(&mut paragraph.notes) {
             // Each note is told once, where it is first referred to.
             if let Some(text) = self.notes.remove(&reference).filter(|text| !text.trim().is_empty()) {
+                if reference.0 == Note::COMMENT {
+                    notes.push(text.trim().to_owned());
+                    continue;
+                }
                 self.noted += 1;
                 notes.push(format!("Note {}: {}", self.noted, text.trim()));
             }
@@ -120,25 +144,28 @@ impl Writer<'_> {
             self.path.push((level, text.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
         let text = text.to_owned();
-        self.emit(std::iter::once(text).chain(notes))
+        self.emit(text, paragraph.rows)?;
+        notes.into_iter().try_for_each(|note| self.emit(note, None))
     }
 
     /// Notes that tables refer to, and notes that nothing refers to.
     fn remaining_notes(&mut self) -> Result<(), Failure> {
         let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
         notes.sort_by_key(|((note, id), _)| (*note == Note::END, id.parse::<i64>().unwrap_or(i64::MAX)));
-        self.emit(notes.into_iter().map(|(_, text)| text.trim().to_owned()).collect::<Vec<_>>().into_iter())
+        notes.into_iter().try_for_each(|(_, text)| self.emit(text.trim().to_owned(), None))
     }
 
-    fn emit(&mut self, texts: impl Iterator<Item = String>) -> Result<(), Failure> {
-        for text in texts.filter(|text| !text.is_empty()) {
-            let headings = self.path.iter().map(|(_, title)| title.clone()).collect();
-            self.blocks += 1;
-            self.sink.block(Block { text, headings, ..Block::default() })?;
+    fn emit(&mut self, text: String, rows: Option<Rows>) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let headings = self.path.iter().map(|(_, title)| title.clone()).collect();
+        self.blocks += 1;
+        self.sink.block(Block { text, headings, rows, ..Block::default() })
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::package;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::xml;
+use crate::knowledge::extract::xml;
 
 /// Word writes levels 0 to 8; 9 means body text.
 const BODY: u8 = 9;

@@ -9,7 +9,8 @@ use super::*;
 const STYLES: &str = r#"<w:styles xmlns:w="x"><w:style w:styleId="H1"><w:name w:val="heading 1"/></w:style><w:style w:styleId="H2"><w:name w:val="heading 2"/></w:style></w:styles>"#;
 const NOTES: &str = r#"<w:footnotes xmlns:w="x"><w:footnote w:id="0"><w:p/></w:footnote><w:footnote w:id="2"><w:p><w:r><w:t>See the law.</w:t></w:r></w:p></w:footnote></w:footnotes>"#;
 
-fn package(parts: &[(&str, &str)]) -> Vec<u8> {
+/// A zip archive of these parts.
+pub(in crate::knowledge::extract) fn package(parts: &[(&str, &str)]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, text) in parts {
         zip.start_file(*name, SimpleFileOptions::default()).expect("a member");
@@ -70,6 +71,51 @@ fn tables_become_markdown_and_tables_within_tables_stay_in_their_cell() {
         cell("A")
     );
     assert_eq!(blocks(&document(&body))[0].text, "| Grade | Pay |\n| --- | --- |\n| A | x, y |");
+}
+
+#[test]
+fn headers_and_footers_are_told_once_comments_where_they_are_made_and_wide_cells_keep_their_columns() {
+    let says = |text: &str| format!("<w:p><w:r><w:t xml:space=\"preserve\">{text}</w:t></w:r></w:p>");
+    let field = |what: &str, shown: &str| {
+        format!(
+            "<w:p><w:r><w:t>Confidential</w:t></w:r><w:r><w:fldChar w:fldCharType=\"begin\"/></w:r><w:r><w:instrText> {what} </w:instrText></w:r><w:r><w:fldChar w:fldCharType=\"separate\"/></w:r><w:r><w:t>{shown}</w:t></w:r><w:r><w:fldChar w:fldCharType=\"end\"/></w:r></w:p>"
+        )
+    };
+    let row = |cells: &[(&str, u8)]| {
+        let cells = cells.iter().map(|(text, reach)| {
+            format!("<w:tc><w:tcPr><w:gridSpan w:val=\"{reach}\"/></w:tcPr>{}</w:tc>", says(text))
+        });
+        format!("<w:tr>{}</w:tr>", cells.collect::<String>())
+    };
+    let body = format!(
+        "<w:p><w:r><w:t>Approved</w:t></w:r><w:r><w:commentReference w:id=\"0\"/></w:r></w:p><w:tbl>{}{}{}</w:tbl>",
+        row(&[("Quarter", 1), ("Sales", 1), ("Cost", 1)]),
+        row(&[("both", 2), ("3", 1)]),
+        row(&[("Q1", 1), ("1", 1), ("2", 1)]),
+    );
+    let main = format!("<w:document><w:body>{body}</w:body></w:document>");
+    let ties = "<Relationships><Relationship Id=\"a\" Type=\"x/header\" Target=\"header1.xml\"/><Relationship Id=\"b\" Type=\"x/header\" Target=\"header2.xml\"/><Relationship Id=\"c\" Type=\"x/footer\" Target=\"footer1.xml\"/></Relationships>";
+    let comments =
+        format!("<w:comments><w:comment w:id=\"0\" w:author=\"Ann\">{}</w:comment></w:comments>", says("By whom?"));
+    let file = package(&[
+        ("word/document.xml", &main),
+        ("word/_rels/document.xml.rels", ties),
+        ("word/header1.xml", &format!("<w:hdr>{}</w:hdr>", field("PAGE", "17"))),
+        ("word/header2.xml", &format!("<w:hdr>{}</w:hdr>", field("PAGE \\* MERGEFORMAT", "18"))),
+        ("word/footer1.xml", &format!("<w:ftr>{}</w:ftr>", says("Example Ltd, Springfield"))),
+        ("word/comments.xml", &comments),
+    ]);
+    let texts: Vec<String> = blocks(&file).into_iter().map(|block| block.text).collect();
+    assert_eq!(
+        texts,
+        [
+            "Confidential",
+            "Approved",
+            "Comment by Ann: By whom?",
+            "| Quarter | Sales | Cost |\n| --- | --- | --- |\n| both |  | 3 |\n| Q1 | 1 | 2 |",
+            "Example Ltd, Springfield"
+        ]
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! XML events as the Word reader wants them: local names, texts with their references resolved, no entities
+//! XML events as the readers of Office files want them: local names, texts with their references resolved, no entities
 //! of a document's own (so nothing can expand), and an end instead of an error where a file is cut off.
 
 use quick_xml::{
@@ -20,6 +20,16 @@ impl Element<'_> {
             let matches = attribute.key.local_name().as_ref() == local_name;
             matches.then(|| unescape(&attribute.value))
         })
+    }
+
+    /// The values of all attributes with this local name, whatever their prefixes.
+    pub(super) fn attributes(&self, local_name: &str) -> Vec<String> {
+        let mut all = self.start.attributes();
+        all.with_checks(false)
+            .flatten()
+            .filter(|attribute| attribute.key.local_name().as_ref() == local_name)
+            .map(|attribute| unescape(&attribute.value))
+            .collect()
     }
 
     /// Whether a property such as `<w:vanish/>` is on: absent value or anything but `0`, `false`, `off`.

@@ -1,0 +1,4 @@
+//! As in the appliance.
+
+#[path = "../../src/knowledge/extract/mod.rs"]
+pub mod extract;
