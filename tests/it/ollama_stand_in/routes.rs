@@ -101,13 +101,16 @@ async fn chat(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
         return refuse(400, &format!("registry.ollama.ai/library/{} does not support tools", model.name));
     }
     let script = scripted.unwrap_or_else(|| respond::to(&request));
+    // From here on: a client may go before the first line is sent.
+    let mut watch = Watch(Some(shared));
     // As the real server: nothing is sent, not even the headers, before the first line is there.
     tokio::time::sleep(script.loads_for).await;
     if request["stream"] == false {
+        watch.0 = None;
         let message = json!({ "role": "assistant", "content": script.text });
         return Json(json!({ "model": name, "created_at": CREATED, "message": message, "done": true, "done_reason": "stop", "prompt_eval_count": 26, "eval_count": 6 })).into_response();
     }
-    let lines = lines(script, &name, shared);
+    let lines = lines(script, &name, watch);
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
@@ -135,7 +138,7 @@ fn refuse(status: u16, message: &str) -> Response {
     (status, Json(json!({ "error": message }))).into_response()
 }
 
-/// Notices that the client has gone: the body is dropped before it ended.
+/// Notices that the client has gone: the answer is dropped before it ended.
 struct Watch(Option<Arc<Shared>>);
 
 impl Drop for Watch {
@@ -149,7 +152,7 @@ impl Drop for Watch {
 fn lines(
     script: Script,
     model: &str,
-    shared: Arc<Shared>,
+    watch: Watch,
 ) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + use<> {
     let message = |content: &str, extra: Value| {
         let mut message = json!({ "role": "assistant", "content": content });
@@ -189,7 +192,7 @@ fn lines(
     } else {
         body.as_bytes().chunks(chunk).map(Bytes::copy_from_slice).collect()
     };
-    send(chunks, script.end, script.pause, Watch(Some(shared)))
+    send(chunks, script.end, script.pause, watch)
 }
 
 fn send(
