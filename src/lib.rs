@@ -14,8 +14,8 @@
 //! agents/         soul, staff (who there is, versions, their pages), tool (trait + registry), run (the loop), citations, quoting, conversations
 //! integrations/   other people's services: mcp (servers of tools)
 //!  ── floor 3 ─────────────────────────────────────────────────────────────────
-//! knowledge/      collections (who reads what), extract/{pdf,docx,text}, chunk, ingest, search (by meaning and by words)
-//! knowledge/      extract/{pdf,docx,text}, chunk, embedding (the model whose vectors are searched, and changing it), ingest, search
+//! knowledge/      collections (who reads what), uploads, watch (folders), extract (a reader for each format), chunk, ingest,
+//!                 embedding (the model whose vectors are searched, and changing it), search (by meaning and by words)
 //! models/         chat + embedding traits; ollama, openai, gemini, anthropic, gguf (the built-in engine), minilm (the built-in vectors); router; catalogue (what there is, pulls)
 //!  ── floor 2 ─────────────────────────────────────────────────────────────────
 //! tenants/        provisioning: schema, roles; their life: suspended, resumed, deleted, gone

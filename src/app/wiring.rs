@@ -1,6 +1,6 @@
 //! Where every slice is made and handed what it needs. Nothing else knows all of them.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ use crate::{
         },
         jobs::{self as knowledge_jobs, IngestDocument, Ingester},
         tools::{KnowledgeRetriever, ReadTool, SearchTool, Shelves},
+        watch,
     },
     models::{self, Router, budget::Budgets, catalogue::Catalogue, embedding::EmbeddingModel},
     postgres::Supervisor,
@@ -257,6 +258,11 @@ async fn start_jobs(app: &App) -> Result<()> {
     jobs.work(REEMBEDDED_AT_ONCE, Reembedder::new(databases.clone(), knowledge.embedding().clone()));
     jobs.work(MEETINGS, Usher::new(databases.clone(), boardroom.clone()));
     jobs.prune();
+    if !config.knowledge.watch_folder.as_os_str().is_empty() {
+        let (folder, every) =
+            (config.knowledge.watch_folder.clone(), Duration::from_secs(config.knowledge.watch_seconds));
+        tokio::spawn(watch::keep_watching(knowledge.clone(), tenants.clone(), folder, every));
+    }
     tokio::spawn(knowledge_jobs::purge_daily(knowledge.clone(), tenants.clone(), config.knowledge.keep_versions_days));
     tokio::spawn(resume(knowledge.clone(), boardroom.clone(), tenants.clone()));
     Ok(())

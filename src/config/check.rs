@@ -134,6 +134,10 @@ impl Checks<'_> {
         let most = if config.embedding.asks_builtin() { BUILTIN_EMBEDDING_TOKENS } else { 2048 };
         self.within("knowledge.passage_tokens", knowledge.passage_tokens, 32, most);
         self.within("knowledge.workers", knowledge.workers, 1, 32);
+        self.within("knowledge.watch_seconds", knowledge.watch_seconds, 1, 86_400);
+        if !knowledge.watch_folder.as_os_str().is_empty() && !knowledge.watch_folder.is_absolute() {
+            self.refuse("knowledge.watch_folder", "is not a whole path".to_owned(), Some("begin it with /"));
+        }
         let agents = &config.agents;
         self.within("agents.max_steps", agents.max_steps, 1, 100);
         self.within("agents.max_minutes", agents.max_minutes, 1, 24 * 60);

@@ -201,6 +201,10 @@ pub struct Knowledge {
     pub passage_tokens: u32,
     /// Documents ingested at once.
     pub workers: u32,
+    /// Where collections have folders that they are filled from, `<tenant>/<collection>`; none when it is empty.
+    pub watch_folder: PathBuf,
+    /// How often they are looked into, in seconds.
+    pub watch_seconds: u64,
     /// Days that a version is kept after a newer one took its place; 0: for ever.
     pub keep_versions_days: u32,
 }

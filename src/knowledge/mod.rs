@@ -18,6 +18,7 @@ pub mod search;
 mod store;
 pub mod tools;
 pub mod uploads;
+pub mod watch;
 
 use std::{
     collections::HashSet,

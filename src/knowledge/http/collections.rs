@@ -25,7 +25,7 @@ use crate::{
         format,
         frame::{Frame, Section},
     },
-    knowledge::{Collection, CollectionDraft, Rights},
+    knowledge::{Collection, CollectionDraft, Rights, watch::Refused},
     support::{Error, Result, ids::CollectionId},
 };
 
@@ -150,6 +150,8 @@ struct CollectionView {
     size: String,
     /// `Everybody, all agents`
     readers: String,
+    /// Files in its watched folder that could not be taken.
+    refused: Vec<Refused>,
 }
 
 struct RoleChoice {
@@ -158,7 +160,7 @@ struct RoleChoice {
 }
 
 impl CollectionView {
-    fn of(collection: Collection, agents: &[(String, String)]) -> Self {
+    fn of(collection: Collection, agents: &[(String, String)], refused: Vec<Refused>) -> Self {
         let people = label(collection.rights.least_role);
         let readers = match &collection.rights.agents {
             None => format!("{people}, all agents"),
@@ -171,7 +173,7 @@ impl CollectionView {
                 format!("{people}, {}", names.join(" and "))
             }
         };
-        Self { size: format::count(collection.documents, "document"), readers, collection }
+        Self { size: format::count(collection.documents, "document"), readers, refused, collection }
     }
 
     fn reads(&self, agent: &str) -> bool {
@@ -269,11 +271,16 @@ async fn page(
 ) -> Result<Response> {
     let agents = state.colleagues.colleagues(&tenant.db).await?;
     let collections = state.library(tenant).collections().await?;
+    let mut shown = Vec::with_capacity(collections.len());
+    for collection in collections {
+        let refused = state.knowledge.refused_files(&tenant.db, &collection).await?;
+        shown.push(CollectionView::of(collection, &agents, refused));
+    }
     let own = tenant.signed_in.role;
     let roles = Role::ALL.into_iter().rev().filter(|role| *role <= own);
     http::page(&CollectionsPage {
         frame: tenant.signed_in.frame(context, "Collections", Section::Knowledge),
-        collections: collections.into_iter().map(|collection| CollectionView::of(collection, &agents)).collect(),
+        collections: shown,
         roles: roles.map(|role| RoleChoice { role, label: label(role) }).collect(),
         error: error.map(ToString::to_string),
         may_manage: tenant.signed_in.may(Permission::KnowledgeManage),

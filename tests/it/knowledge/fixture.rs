@@ -94,6 +94,8 @@ pub fn settings() -> config::Knowledge {
         extract_cpu_seconds: 30,
         passage_tokens: 220,
         workers: 1,
+        watch_folder: std::path::PathBuf::new(),
+        watch_seconds: 15,
         keep_versions_days: 0,
     }
 }

@@ -16,3 +16,4 @@ mod reembedding;
 mod search;
 mod tools;
 mod uploads;
+mod watch;
