@@ -22,7 +22,8 @@ const LONGEST: usize = 256 << 10;
 const DEEPEST: usize = 32;
 
 /// Turns `markdown` into HTML. Marks that stand for one of `citations` become links to the passage:
-/// `<a class="cite" href="/knowledge/{document}?passage={passage}#passage-{passage}" data-passage="{passage}" data-cite="1">1</a>`
+/// `<a class="cite" href="/knowledge/{document}?passage={passage}#passage-{passage}" data-passage="{passage}" data-cite="1">1</a>`.
+/// Out of sight each says what it stands for, so that it is read out, and whatever is copied keeps its sources.
 pub fn render(markdown: &str, citations: &[Citation]) -> String {
     let end = (0..=LONGEST.min(markdown.len())).rev().find(|end| markdown.is_char_boundary(*end)).unwrap_or(0);
     let (markdown, rest) = markdown.split_at(end);
@@ -204,8 +205,9 @@ fn anchor(citation: &Citation) -> String {
     let place = if locator.is_empty() { document.clone() } else { format!("{document}, {locator}") };
     format!(
         "<a class=\"cite\" href=\"/knowledge/{document_id}?passage={passage_id}#passage-{passage_id}\" \
-         data-passage=\"{passage_id}\" data-cite=\"{number}\" title=\"{}\">{number}</a>",
-        escape(&place)
+         data-passage=\"{passage_id}\" data-cite=\"{number}\" title=\"{place}\">\
+         <span>[</span>{number}<span>: {place}]</span></a>",
+        place = escape(&place)
     )
 }
 
@@ -338,7 +340,8 @@ mod tests {
             render("Yes [1].", &citations),
             format!(
                 "<p>Yes <a class=\"cite\" href=\"/knowledge/{document_id}?passage={passage_id}#passage-{passage_id}\" \
-                 data-passage=\"{passage_id}\" data-cite=\"1\" title=\"Handbook, page 1\">1</a>.</p>\n"
+                 data-passage=\"{passage_id}\" data-cite=\"1\" title=\"Handbook, page 1\">\
+                 <span>[</span>1<span>: Handbook, page 1]</span></a>.</p>\n"
             )
         );
     }

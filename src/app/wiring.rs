@@ -35,6 +35,7 @@ use crate::{
             jobs::{self as embedding_jobs, Reembed, Reembedder},
         },
         jobs::{self as knowledge_jobs, IngestDocument, Ingester},
+        search::Reranker,
         tools::{KnowledgeRetriever, ReadTool, SearchTool, Shelves},
         watch,
     },
@@ -150,6 +151,10 @@ impl App {
         let delegate = Arc::new(Delegate::default());
         let memory = Memory::new(embedding.clone(), clock.clone());
         let shelves = Shelves::new(knowledge.clone(), accounts.clone());
+        let shelves = match config.knowledge.rerank_route.as_str() {
+            "" => shelves,
+            route => shelves.with_reranker(Reranker::new(router.route(Some(route))), budgets.clone()),
+        };
         let tools: Vec<Arc<dyn Tool>> = vec![
             Arc::new(SearchTool(shelves.clone())),
             Arc::new(ReadTool(shelves.clone())),

@@ -135,6 +135,7 @@ impl Checks<'_> {
         self.within("knowledge.passage_tokens", knowledge.passage_tokens, 32, most);
         self.within("knowledge.workers", knowledge.workers, 1, 32);
         self.within("knowledge.watch_seconds", knowledge.watch_seconds, 1, 86_400);
+        self.route(config, "knowledge.rerank_route", &knowledge.rerank_route);
         if !knowledge.watch_folder.as_os_str().is_empty() && !knowledge.watch_folder.is_absolute() {
             self.refuse("knowledge.watch_folder", "is not a whole path".to_owned(), Some("begin it with /"));
         }

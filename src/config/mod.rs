@@ -205,6 +205,8 @@ pub struct Knowledge {
     pub watch_folder: PathBuf,
     /// How often they are looked into, in seconds.
     pub watch_seconds: u64,
+    /// The route of chat models that puts what agents find into a better order; none when it is empty.
+    pub rerank_route: String,
     /// Days that a version is kept after a newer one took its place; 0: for ever.
     pub keep_versions_days: u32,
 }

@@ -4,12 +4,15 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Hit, Knowledge, Library, Passage, Reader};
+use super::{
+    Hit, Knowledge, Library, Passage, Reader,
+    search::{Reranker, rerank::Reranked},
+};
 use crate::{
     accounts::Accounts,
     agents::tool::{Retriever, Source, Tool, ToolContext, ToolOutput},
     audit::Actor,
-    models::chat::ToolSpec,
+    models::{budget::Budgets, chat::ToolSpec},
     support::{
         Error, Result,
         ids::{DocumentId, PassageId},
@@ -20,6 +23,8 @@ use crate::{
 const USUAL_HITS: usize = 5;
 /// The most hits that a model may ask for.
 const MOST_HITS: usize = 10;
+/// Hits that a chat model is shown to put them in order.
+const LOOKED_AT: usize = 15;
 /// The most passages that are read at once.
 const MOST_READ: i32 = 8;
 
@@ -28,6 +33,7 @@ const MOST_READ: i32 = 8;
 pub struct Shelves {
     knowledge: Knowledge,
     accounts: Accounts,
+    second_look: Option<(Reranker, Budgets)>,
 }
 
 /// `knowledge.search`
@@ -45,7 +51,13 @@ pub struct KnowledgeRetriever(pub Shelves);
 impl Shelves {
     /// The knowledge base, and who may do what.
     pub fn new(knowledge: Knowledge, accounts: Accounts) -> Self {
-        Self { knowledge, accounts }
+        Self { knowledge, accounts, second_look: None }
+    }
+
+    /// Lets a chat model put what is found into order, within the budgets of the agent that searches.
+    #[must_use]
+    pub fn with_reranker(self, reranker: Reranker, budgets: Budgets) -> Self {
+        Self { second_look: Some((reranker, budgets)), ..self }
     }
 
     async fn open<'a>(&'a self, context: &'a ToolContext) -> Result<Library<'a>> {
@@ -58,6 +70,19 @@ impl Shelves {
             Actor::Agent { .. } => Reader::nobody(),
         };
         Ok(self.knowledge.open(&context.db, asked_by.through(&context.agent)))
+    }
+
+    /// The best `limit` stretches for `question`, and the model that put them in order, if one did.
+    async fn find(&self, context: &ToolContext, question: &str, limit: usize) -> Result<Reranked> {
+        let library = self.open(context).await?;
+        let Some((reranker, budgets)) = &self.second_look else {
+            return Ok(Reranked { hits: library.stretches(question, limit).await?, by: None });
+        };
+        let hits = library.stretches(question, limit.max(LOOKED_AT)).await?;
+        let meter = budgets.meter(&context.db, &context.agent, context.run);
+        let mut ordered = reranker.rerank(meter, question, hits).await;
+        ordered.hits.truncate(limit);
+        Ok(ordered)
     }
 }
 
@@ -105,14 +130,16 @@ impl Tool for SearchTool {
             return Err(Error::invalid("the query is empty; say what to look for"));
         }
         let limit = arguments.limit.unwrap_or(USUAL_HITS).clamp(1, MOST_HITS);
-        let hits = self.0.open(context).await?.stretches(&arguments.query, limit).await?;
+        let Reranked { hits, by } = self.0.find(context, &arguments.query, limit).await?;
         let sources: Vec<Source> = hits.into_iter().map(Source::from).collect();
         let told = if sources.is_empty() {
             json!({ "passages": [], "note": "No document says anything on this." })
         } else {
             json!({ "passages": sources.iter().map(shown).collect::<Vec<_>>() })
         };
-        Ok(ToolOutput { summary: counted(sources.len()), content: told, sources })
+        let summary = counted(sources.len());
+        let summary = by.map_or_else(|| summary.clone(), |model| format!("{summary}, put in order by {model}"));
+        Ok(ToolOutput { summary, content: told, sources })
     }
 }
 
@@ -170,7 +197,7 @@ impl Tool for ReadTool {
 #[async_trait]
 impl Retriever for KnowledgeRetriever {
     async fn retrieve(&self, context: &ToolContext, question: &str, limit: usize) -> Result<Vec<Source>> {
-        Ok(self.0.open(context).await?.stretches(question, limit).await?.into_iter().map(Source::from).collect())
+        Ok(self.0.find(context, question, limit).await?.hits.into_iter().map(Source::from).collect())
     }
 }
 

@@ -86,9 +86,18 @@ async fn an_answer_streams_and_stops_when_it_is_told_to() {
     browser.find(".answer .cite[data-passage]").await;
     browser.see(".answer .step summary", "searched knowledge").await;
     browser.see(".answer .meta", "ollama/").await;
+    let copied = "const chosen = getSelection();
+                  chosen.selectAllChildren(document.querySelector('.answer .prose'));
+                  const text = `${chosen}`;
+                  chosen.removeAllRanges();
+                  return text";
+    let copied = browser.run(copied, vec![]).await.as_str().unwrap_or_default().to_owned();
+    let place = "in two. [1: employee-handbook.md, Leave › Parental leave]";
+    assert!(copied.contains(place), "what is copied says where it is from: {copied}");
 
     let slow = "Word after word comes slowly. ".repeat(200);
     ollama.script([Script::say(&slow).slowly(Duration::from_millis(30))]);
+    browser.find(".stop[hidden]").await;
     browser.type_into("#question", &format!("Tell me everything{ENTER}")).await;
     browser.see(".answer:last-child .prose", "Word after word").await;
     browser.click(".stop").await;
@@ -188,6 +197,7 @@ async fn the_picture_for_the_readme() {
         "How much does the shop pay a month towards an internet connection?",
     ];
     for (number, question) in (1..).zip(questions) {
+        browser.find(".stop[hidden]").await;
         browser.type_into("#question", &format!("{question}{ENTER}")).await;
         browser.find(&format!(".answer:nth-child({}) .meta", 2 * number)).await;
     }

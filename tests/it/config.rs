@@ -292,6 +292,22 @@ fn a_provider_that_cannot_be_used_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn a_route_or_a_folder_of_the_knowledge_base_that_cannot_be_used_is_refused() {
+    let told = refused("[knowledge]\nrerank_route = \"defalt\"\nwatch_folder = \"files\"\nwatch_seconds = 0\n", &[]);
+    for part in [
+        "there is no route \"defalt\"",
+        "did you mean \"default\"?",
+        "knowledge.watch_folder",
+        "begin it with /",
+        "knowledge.watch_seconds",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let config = accepted("[knowledge]\nrerank_route = \"judge\"\n[models.routes.judge]\nchain = [\"ollama\"]\n", &[]);
+    assert_eq!(config.knowledge.rerank_route, "judge");
+}
+
+#[test]
 fn an_embedding_model_that_there_is_not_is_refused_with_what_was_meant() {
     let with = |model: &str, others: &str| {
         format!(

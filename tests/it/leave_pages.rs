@@ -96,6 +96,7 @@ async fn what_waits_and_what_is_being_written_survive_that_the_server_is_killed(
 
     // Killed while the model writes: the page finds the answer by itself when the server is back.
     ollama.script([Script::say("Sixteen weeks are").then_hang()]);
+    browser.find(".stop[hidden]").await;
     browser.type_into("#question", &format!("How long is ours?{ENTER}")).await;
     browser.see("#turns", "Sixteen weeks are").await;
     ollama.script([Script::say("Sixteen weeks are ours.")]);

@@ -29,7 +29,7 @@ use futures::StreamExt;
 use serde_json::json;
 
 /// The configuration's section for a server at `url`, with short limits.
-fn ollama_at(url: &str) -> config::Ollama {
+pub fn ollama_at(url: &str) -> config::Ollama {
     config::Ollama {
         url: url.to_owned(),
         model: "llama3.2".to_owned(),
@@ -46,7 +46,7 @@ fn server(config: &config::Ollama) -> Server {
     Server::new(config, egress).expect("a valid address")
 }
 
-fn chat_model(config: &config::Ollama) -> OllamaChat {
+pub fn chat_model(config: &config::Ollama) -> OllamaChat {
     OllamaChat::new(server(config), config)
 }
 

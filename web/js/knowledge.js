@@ -79,7 +79,7 @@ search?.addEventListener('input', () => {
     asked = new AbortController();
     const url = `/knowledge?${new URLSearchParams(new FormData(search))}`;
     try {
-      renew(await page(url, asked.signal), '#results');
+      renew(await page(url, asked.signal), '#results', '#documents');
       history.replaceState(null, '', url);
     } catch (error) {
       if (error.name !== 'AbortError') $('#results').replaceChildren(notice(error.message));

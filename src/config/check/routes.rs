@@ -34,6 +34,19 @@ impl Checks<'_> {
         }
     }
 
+    /// A setting that names a route, or none.
+    pub(super) fn route(&mut self, config: &Config, key: &str, name: &str) {
+        if name.is_empty() || name == routes::DEFAULT || config.models.routes.contains_key(name) {
+            return;
+        }
+        let known = config.models.routes.keys().map(String::as_str).chain([routes::DEFAULT]);
+        let suggestion = match meant(name, known) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("write a section [models.routes.{name}], or \"default\""),
+        };
+        self.refuse(key, format!("there is no route \"{name}\""), Some(&suggestion));
+    }
+
     fn targets(&mut self, config: &Config, key: &str, targets: &[String]) {
         for (place, target) in targets.iter().enumerate() {
             if let Some((message, suggestion)) = problem(config, target) {

@@ -199,6 +199,8 @@ pub struct Search {
     document: Option<DocumentId>,
     /// Only in documents of this format, by its usual extension: `pdf`.
     kind: Option<String>,
+    /// Only in documents whose name or folder has this in it.
+    name: Option<String>,
 }
 
 /// Search passages
@@ -228,6 +230,7 @@ pub async fn search_passages(
         collections: search.collection.into_iter().collect(),
         documents: search.document.into_iter().collect(),
         kinds,
+        name: search.name.unwrap_or_default(),
     };
     let hits = state.library(&tenant).search_in(&filter, &search.q, limit).await?;
     Ok(Json(Hits { hits: hits.into_iter().map(Into::into).collect() }))

@@ -85,6 +85,8 @@ struct KnowledgePage {
     asked: Asked,
     collections: Vec<Collection>,
     hits: Vec<HitView>,
+    /// The name of the one document that is searched, when it is one.
+    within: Option<String>,
     refusals: Vec<String>,
     documents: Vec<DocumentView>,
     /// Addresses of the pages before and after this one.
@@ -109,7 +111,7 @@ struct DocumentPage {
     may_write: bool,
 }
 
-/// What a page of the knowledge base is asked for, `?q=…&collection=…&kind=…&page=…&why=on`.
+/// What a page of the knowledge base is asked for, `?q=…&collection=…&document=…&kind=…&name=…&page=…&why=on`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Asked {
     /// What is searched for in the text.
@@ -118,6 +120,9 @@ pub struct Asked {
     /// Only this collection.
     #[serde(default)]
     collection: String,
+    /// Only this document.
+    #[serde(default)]
+    document: String,
     /// Only this format, by its usual extension.
     #[serde(default)]
     kind: String,
@@ -137,9 +142,17 @@ impl Asked {
         if self.collection.is_empty() { Ok(None) } else { self.collection.parse().map(Some) }
     }
 
+    fn document(&self) -> Result<Option<DocumentId>> {
+        if self.document.is_empty() { Ok(None) } else { self.document.parse().map(Some) }
+    }
+
     fn filter(&self) -> Result<Filter> {
-        let kinds: Vec<Kind> = Kind::of_extension(&self.kind).into_iter().collect();
-        Ok(Filter { collections: self.collection()?.into_iter().collect(), kinds, ..Filter::default() })
+        Ok(Filter {
+            collections: self.collection()?.into_iter().collect(),
+            documents: self.document()?.into_iter().collect(),
+            kinds: Kind::of_extension(&self.kind).into_iter().collect(),
+            name: self.name.clone(),
+        })
     }
 
     fn is_collection(&self, collection: &Collection) -> bool {
@@ -258,12 +271,17 @@ async fn knowledge_page(
     let found = library.list(&listing).await?;
     let hits =
         if asked.q.is_empty() { Vec::new() } else { library.search_in(&asked.filter()?, &asked.q, HITS).await? };
+    let within = match asked.document()? {
+        None => None,
+        Some(id) => Some(library.document(id).await?.ok_or_else(|| Error::not_found("the document"))?.title),
+    };
     let now = state.clock.now();
     let shown = u64::from(asked.page) * u64::from(Listing::PAGE) + found.documents.len() as u64;
     http::page(&KnowledgePage {
         frame: tenant.signed_in.frame(context, "Knowledge", Section::Knowledge),
         count: view::count(&found),
         hits: hits.into_iter().map(|hit| view::hit(hit, &asked.q)).collect(),
+        within,
         refusals,
         busy: found.unfinished > 0,
         earlier: asked.page.checked_sub(1).map(|page| asked.at(page)),

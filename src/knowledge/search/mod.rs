@@ -1,8 +1,11 @@
 //! Search: by meaning and by words at once, within what the reader may see.
 
 mod alike;
+pub(super) mod rerank;
 pub(super) mod store;
 mod stretch;
+
+pub use rerank::Reranker;
 
 use serde::Serialize;
 
@@ -28,6 +31,8 @@ pub struct Filter {
     pub documents: Vec<DocumentId>,
     /// Only documents of these formats.
     pub kinds: Vec<Kind>,
+    /// Only documents whose name or folder has this in it, whatever its case.
+    pub name: String,
 }
 
 /// A passage that a search found.

@@ -125,6 +125,7 @@ async fn scope(connection: &mut PgConnection, reader: &Reader, filter: &Filter) 
            AND ($3::uuid[] IS NULL OR collection_id = ANY($3))
            AND ($4::uuid[] IS NULL OR series IN (SELECT named.series FROM documents AS named WHERE named.id = ANY($4)))
            AND ($5::text[] IS NULL OR media_type = ANY($5))
+           AND ($6 = '' OR strpos(lower(folder || '/' || file_name), $6) > 0)
            AND collection_id IN (",
         readable!("$1", "$2"),
         ")"
@@ -134,6 +135,7 @@ async fn scope(connection: &mut PgConnection, reader: &Reader, filter: &Filter) 
     .bind(ids(&collections))
     .bind(ids(&documents))
     .bind((!filter.kinds.is_empty()).then(|| filter.kinds.iter().map(|kind| kind.media_type()).collect::<Vec<_>>()))
+    .bind(filter.name.to_lowercase())
     .fetch_one(connection)
     .await?)
 }

@@ -96,6 +96,7 @@ pub fn settings() -> config::Knowledge {
         workers: 1,
         watch_folder: std::path::PathBuf::new(),
         watch_seconds: 15,
+        rerank_route: String::new(),
         keep_versions_days: 0,
     }
 }

@@ -13,6 +13,7 @@ mod mutations;
 mod pages;
 mod quality;
 mod reembedding;
+mod rerank;
 mod search;
 mod tools;
 mod uploads;

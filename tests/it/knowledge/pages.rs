@@ -1,6 +1,6 @@
 //! The knowledge base in a real browser: collections, versions, a search that says why.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf, time::Duration};
 
 use serde_json::json;
 
@@ -42,7 +42,9 @@ async fn looked_at(browser: &Browser, name: &str, page: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_sorts_documents_into_collections_opens_older_versions_and_sees_why_a_passage_was_found() {
-    let mut aegis = Appliance::new("[models]\nchain = []\n");
+    let share = tempfile::tempdir().unwrap();
+    let watched = format!("watch_folder = {:?}\nwatch_seconds = 1\n", share.path());
+    let mut aegis = Appliance::new(&format!("[models]\nchain = []\n[knowledge]\n{watched}"));
     aegis.serve();
     aegis.with_owner(EMAIL, PASSWORD);
     let browser = Browser::start().await;
@@ -90,7 +92,19 @@ async fn a_person_sorts_documents_into_collections_opens_older_versions_and_sees
     ]);
     aegis.run(&["kb", "add", "--tenant", "acme", &aegis.file("damaged.pdf", b"%PDF-1.7 and nothing that follows")]);
 
+    let folder = share.path().join("acme/Human resources/Forms");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("badge.png"), b"\x89PNG\r\n\x1a\n\0\0").unwrap();
+    fs::write(folder.join("leave-request.md"), "# Request for leave\n\nHand it in four weeks ahead.").unwrap();
+    browser.open(&format!("{url}/knowledge")).await;
+    while !browser.text("#documents").await.contains("leave-request.md") {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        browser.open(&format!("{url}/knowledge")).await;
+    }
+    browser.see("#documents", "Human resources / Forms").await;
+
     looked_at(&browser, "collections", &format!("{url}/knowledge/collections")).await;
+    browser.see("main", "1 in its folder not taken").await;
     looked_at(&browser, "knowledge", &format!("{url}/knowledge")).await;
     browser.see("#documents", "version 2").await;
     browser.see("#documents", "Try again").await;
@@ -104,8 +118,19 @@ async fn a_person_sorts_documents_into_collections_opens_older_versions_and_sees
     browser.open(&format!("{url}/knowledge?q=parental+leave&kind=pdf")).await;
     browser.see("#results", "No passage fits").await;
 
-    browser.open(&format!("{url}/knowledge")).await;
-    browser.click("#documents tbody tr:nth-child(2) a.name").await;
+    browser.open(&format!("{url}/knowledge?q=leave")).await;
+    browser.type_into("[name=name]", "forms/LEAVE").await;
+    browser.see("#documents tbody tr:only-child", "leave-request.md").await;
+    browser.see("#results .hits:not(:has(article + article))", "four weeks ahead").await;
+    browser.open(&format!("{url}/knowledge?name=employee")).await;
+    browser.click("#documents a.name").await;
+    browser.type_into("[type=search]", &format!("parental leave{ENTER}")).await;
+    browser.see("#search .options", "In employee-handbook.md").await;
+    browser.see("#results", "16 weeks").await;
+    browser.see("#search:not(:has([name=name]))", "search all").await;
+
+    browser.open(&format!("{url}/knowledge?name=employee")).await;
+    browser.click("#documents a.name").await;
     browser.see(".versions summary", "2 versions").await;
     browser.click(".versions summary").await;
     browser.click(".versions a").await;
