@@ -43,8 +43,8 @@ pub struct Member {
 pub struct Version {
     /// Counted from 1; 0 is the agent as it comes with the appliance.
     pub version: u32,
-    /// Who made it.
-    #[schema(value_type = Object)]
+    /// Who made it; nobody when it came with the appliance.
+    #[schema(value_type = Option<Object>)]
     pub by: Option<Actor>,
     /// When.
     pub at: Option<DateTime<Utc>>,
