@@ -4,14 +4,19 @@
 
 use std::{
     collections::BTreeMap,
-    ops::ControlFlow,
+    ops::{ControlFlow, RangeInclusive},
     panic::{self, AssertUnwindSafe},
 };
 
 use pdf_oxide::{
-    PdfDocument,
+    PdfDocument, ReadingOrder,
     converters::ConversionOptions,
     extractors::page_labels::{PageLabelExtractor, PageLabelRange},
+    layout::TextSpan,
+    pipeline::{
+        ReadingOrderContext, TextPipeline, TextPipelineConfig,
+        converters::{OutputConverter as _, PlainTextConverter},
+    },
 };
 use unpdf::{ErrorKind, ErrorMode, PageSelection, PageStreamOptions, ParseEvent, ParseOptions, PdfParser};
 
@@ -78,15 +83,50 @@ fn first_reader(bytes: &[u8], labels: &mut Vec<PageLabelRange>) -> Result<Option
         Some(Ok(count)) => count.min(PAGES),
     };
     *labels = PageLabelExtractor::extract(&document).unwrap_or_default();
-    let options = ConversionOptions { extract_tables: true, ..Default::default() };
+    let tagged = survived(|| document.prefers_structure_reading_order()).unwrap_or(true);
     let mut pages = Pages::new();
     for index in 0..count {
-        // Of the reader's ways to text this one keeps the order best: against pdftotext, runs of four words
-        // agree to .97–.99, with `extract_text` to .88–.94.
-        let text = survived(|| document.to_plain_text(index, &options)).and_then(Result::ok).unwrap_or_default();
+        let text = survived(|| text_of(&document, index, tagged)).and_then(Result::ok).unwrap_or_default();
         pages.insert(u32::try_from(index + 1).unwrap_or(u32::MAX), text);
     }
     Ok(Some(pages))
+}
+
+/// A page's text. `to_plain_text` reads a page three times and, before the first, all pages once more: for headers that
+/// recur, which go here anyway, for links, and for where each letter stands. On plain pages putting its parts together without
+/// those gives the same words in the same order in less than half the time; whatever is less plain is left to it.
+///
+/// Its finding of tables is not asked for: it takes a third as long again, and where it is wrong it takes a column out of its
+/// rows. Of the reader's ways to text this one keeps the order best: against pdftotext, runs of four words agree to .97–.99,
+/// with `extract_text` to .88–.94.
+fn text_of(document: &PdfDocument, page: usize, tagged: bool) -> pdf_oxide::Result<String> {
+    let options = ConversionOptions::default();
+    if !tagged && document.get_page_rotation(page)? == 0 {
+        let spans = document.extract_spans_with_reading_order(page, ReadingOrder::TopToBottom)?;
+        if spans.iter().all(is_plain) {
+            let settings = TextPipelineConfig::from_conversion_options(&options);
+            let context = ReadingOrderContext::new().with_page(u32::try_from(page).unwrap_or(u32::MAX));
+            let ordered = TextPipeline::with_config(settings.clone()).process(spans, context)?;
+            return PlainTextConverter::new().convert(&ordered, &settings);
+        }
+    }
+    document.to_plain_text(page, &options)
+}
+
+/// Upright text, written from left to right, and no accent that stands apart from its letter.
+fn is_plain(span: &TextSpan) -> bool {
+    let text = span.text.trim();
+    let mut chars = text.chars();
+    let is_accent = chars.next().is_some_and(is_accent) && chars.next().is_none();
+    span.rotation_degrees == 0.0 && span.wmode == 0 && !is_accent && !text.chars().any(|c| RIGHT_TO_LEFT.contains(&c))
+}
+
+/// Hebrew, Arabic, Syriac and the others written from the right.
+const RIGHT_TO_LEFT: RangeInclusive<char> = '\u{590}'..='\u{8ff}';
+
+/// What TeX, for one, prints by itself over the letter that follows.
+fn is_accent(c: char) -> bool {
+    matches!(c, '\u{a8}' | '\u{af}' | '\u{b4}' | '\u{b8}' | '\u{2c6}' | '\u{2c7}' | '\u{2d8}'..='\u{2dd}' | '`' | '^' | '~' | '\u{300}'..='\u{36f}')
 }
 
 /// Pages that say next to nothing are read again, and the longer text is kept.
