@@ -4,8 +4,10 @@
 -- $1 the question's vector as text, or null; $2 the question; $3 the same without accents; $4 the embedding model;
 -- $5 how many; $6 the ids of the documents that are searched; $7 their text-search configurations;
 -- $8 how many passages they have. {d} stands for the vector's dimensions. {exact} is `+ 0` to look at every vector,
--- which beats the index where few passages are searched, and nothing to use the index. The question's vector stands in a
--- subselect, so that its text is read once and not for each passage.
+-- which beats the index where few passages are searched, and nothing to use the index. {filter} is `IS TRUE` to look at
+-- vectors and leave out those of other documents, which an index scan needs that goes on until there are enough, and nothing to
+-- fetch the vectors of few documents alone. The question's vector stands in a subselect, so that its text is read once and not
+-- for each passage.
 WITH
 near AS (
     SELECT id, distance, row_number() OVER (ORDER BY distance, id) AS place
@@ -13,9 +15,8 @@ near AS (
         SELECT vectors.passage_id AS id,
                (vectors.embedding::extensions.halfvec({d}) OPERATOR(extensions.<=>) (SELECT $1::text::extensions.halfvec({d}))) {exact} AS distance
         FROM passage_vectors AS vectors
-        -- `IS TRUE` keeps this a filter on an index scan that goes on until there are enough.
         WHERE vectors.dimensions = {d} AND vectors.model = $4 AND $1::text IS NOT NULL
-          AND (vectors.document_id IN (SELECT unnest($6::uuid[]))) IS TRUE
+          AND (vectors.document_id IN (SELECT unnest($6::uuid[]))) {filter}
         ORDER BY (vectors.embedding::extensions.halfvec({d}) OPERATOR(extensions.<=>) (SELECT $1::text::extensions.halfvec({d}))) {exact}
         LIMIT 60
     ) AS nearest

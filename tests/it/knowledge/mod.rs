@@ -17,4 +17,5 @@ mod rerank;
 mod search;
 mod tools;
 mod uploads;
+mod vectors_bench;
 mod watch;

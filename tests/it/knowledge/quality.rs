@@ -20,14 +20,14 @@ use super::fixture::{Faltering, Queue, knowledge};
 use crate::harness::TestDb;
 
 /// Where the collection lies, if it is there: beside the project.
-fn collection() -> Option<PathBuf> {
+pub fn collection() -> Option<PathBuf> {
     let shared = std::env::var_os("AEGIS_SHARED").map(PathBuf::from);
     let shared = shared.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"));
     Some(shared.join("data/cranfield")).filter(|folder| folder.is_dir())
 }
 
 /// The records of a file: field `.I` begins one; gives the fields named, joined.
-fn records(text: &str, fields: &[&str]) -> Vec<String> {
+pub fn records(text: &str, fields: &[&str]) -> Vec<String> {
     let (mut records, mut field) = (Vec::new(), "");
     for line in text.lines() {
         if line.starts_with(".I ") {
