@@ -278,7 +278,7 @@ def close():
 
 def time_out():
     try:
-        client.with_options(timeout=2).chat.completions.create(model="atlas", messages=[QUESTION])
+        client.with_options(timeout=8).chat.completions.create(model="atlas", messages=[QUESTION])
         raise AssertionError("it takes longer")
     except openai.APITimeoutError as error:
         print("APITimeoutError:", error)

@@ -172,7 +172,7 @@ async fn a_wrong_password_and_an_unknown_address_are_told_alike() {
     }
     assert!(!visitor.cookies.contains_key("aegis_session"));
     // The failed attempt is written down by a task of its own, without the address that was typed.
-    for _ in 0..100 {
+    for _ in 0..600 {
         if appliance.audit(&acme).await.len() == 2 {
             break;
         }

@@ -140,8 +140,8 @@ fn router_at(url: &str, clock: SharedClock) -> Router {
         url: url.to_owned(),
         model: "llama3.2".to_owned(),
         max_context: 16_384,
-        load_timeout_seconds: 10,
-        idle_timeout_seconds: 10,
+        load_timeout_seconds: 60,
+        idle_timeout_seconds: 60,
         keep_alive_minutes: 30,
         parallel: 4,
     };

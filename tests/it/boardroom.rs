@@ -96,8 +96,8 @@ impl Table {
             url: ollama.url(),
             model: "llama3.2".to_owned(),
             max_context: 16_384,
-            load_timeout_seconds: 10,
-            idle_timeout_seconds: 10,
+            load_timeout_seconds: 60,
+            idle_timeout_seconds: 60,
             keep_alive_minutes: 30,
             parallel: 1,
         };
@@ -301,7 +301,14 @@ async fn a_meeting_of_an_organisation_out_of_service_waits_and_goes_on_where_it_
     table.says("Atlas", POSITION, Script::say("Twenty weeks, because").then_hang());
     table.says("Nova", POSITION, Script::say("Sixteen."));
     let id = table.call(&["atlas", "nova"]).await;
-    while table.boardroom.said(&table.tenant, id, Round::Positions, "atlas").is_empty() {
+    // Atlas is in the middle of it, and Nova has not begun or is done.
+    loop {
+        let meeting = table.boardroom.meeting(&table.tenant, Some(table.user), id).await.unwrap();
+        let spoke = meeting.contribution(Round::Positions, "nova").is_some();
+        let asked = table.ollama.chats().iter().any(|chat| chat["messages"].to_string().contains("You, Nova, "));
+        if asked == spoke && !table.boardroom.said(&table.tenant, id, Round::Positions, "atlas").is_empty() {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // As when it is suspended: the meeting first, then the runs.

@@ -119,7 +119,9 @@ impl Browser {
 
     /// What the machine says about colours: `light` or `dark`.
     pub fn prefer(&self, scheme: &str) {
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        // Nothing moves meanwhile: in the middle of a change nothing has its own contrast.
+        let features = [("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")];
+        let features = json!({ "features": features.map(|(name, value)| json!({ "name": name, "value": value })) });
         self.devtools("Emulation.setEmulatedMedia", &features);
     }
 
@@ -138,6 +140,8 @@ impl Browser {
             .iter()
             .filter(|line| line["level"] == "SEVERE" || line["level"] == "WARNING")
             .filter_map(|line| line["message"].as_str().map(str::to_owned))
+            // A resize right after a navigation cuts its transition short, which Chromium reports as an error.
+            .filter(|line| !line.contains("Transition was aborted") && !line.contains("Transition was skipped"))
             .collect()
     }
 

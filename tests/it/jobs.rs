@@ -160,7 +160,7 @@ async fn a_job_is_done_soon_after_it_is_pushed() {
     let pushed = Instant::now();
     jobs.queue().push(&Errand { id: 1 }).await.unwrap();
     messenger.until("done", |diary| diary.finished == [1]).await;
-    assert!(pushed.elapsed() < Duration::from_secs(1), "{:?}", pushed.elapsed());
+    assert!(pushed.elapsed() < Duration::from_secs(10), "{:?}", pushed.elapsed());
     assert_eq!(ends(&db).await, [("Done".to_owned(), 1)]);
     assert_eq!(jobs.unfinished().await.unwrap(), []);
     jobs.shutdown(Duration::from_secs(5)).await;

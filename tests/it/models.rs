@@ -35,7 +35,7 @@ pub fn ollama_at(url: &str) -> config::Ollama {
         model: "llama3.2".to_owned(),
         max_context: 16_384,
         load_timeout_seconds: 5,
-        idle_timeout_seconds: 1,
+        idle_timeout_seconds: 5,
         keep_alive_minutes: 30,
         parallel: 4,
     }

@@ -78,7 +78,7 @@ async fn a_hostile_expression_ends_with_an_error_and_takes_nothing_with_it() {
         let took = began.elapsed();
         let shown = told.as_ref().map_or_else(|error| error.message().to_owned(), |output| output.summary.clone());
         println!("{:>6} ms  {:<30.30}  {shown:.90}", took.as_millis(), expression);
-        assert!(took < Duration::from_secs(3), "{expression} took {took:?}");
+        assert!(took < Duration::from_secs(15), "{expression} took {took:?}");
         match told {
             Ok(output) => assert!(output.content.to_string().len() < 2_000, "{expression}: {output:?}"),
             Err(error) => assert_eq!(error.kind(), Kind::Invalid, "{expression}: {error}"),

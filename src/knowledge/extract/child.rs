@@ -119,6 +119,7 @@ fn last_word(failure: Failure) -> ExitCode {
 fn limit(header: &Header) -> nix::Result<()> {
     // Whoever asks a question comes first; and when memory is short, this process is the one to go. Where the
     // system forbids either, reading goes on without.
+    let _ = std::env::set_current_dir("/");
     let _ = rustix::process::nice(NICENESS);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     setrlimit(Resource::RLIMIT_AS, header.memory, header.memory)?;

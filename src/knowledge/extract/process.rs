@@ -89,10 +89,10 @@ impl Reader {
         second: bool,
         parts: impl Stream<Item = Result<Vec<u8>, Error>>,
     ) -> Result<Self, ExtractError> {
+        // The child changes its directory by itself: asked here, it would be made by copying this process's page tables.
         let mut child = Command::new(program)
             .arg(SUBCOMMAND)
             .env_clear()
-            .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

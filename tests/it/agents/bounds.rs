@@ -83,7 +83,7 @@ async fn a_model_that_says_nothing_is_asked_once_more_and_then_quoted_around() {
 #[tokio::test]
 async fn a_run_that_takes_too_long_is_stopped_and_says_so() {
     let mut office = Office::with(&[LEAVE]).await;
-    office.agents = office.agents.clone().with_patience(Duration::from_millis(600));
+    office.agents = office.agents.clone().with_patience(Duration::from_secs(5));
     office.ollama.script([Script::say("Sixteen weeks").then_hang()]);
     let events = office.events(office.question("How long is leave?")).await;
     let Some(RunEvent::Failed { message, remedy }) = events.last() else { panic!("{events:?}") };

@@ -28,7 +28,7 @@ async fn hanging(office: &Office) -> Run {
 
 /// Waits until the answer is stored.
 async fn stored(office: &Office, run: &Run) -> Conversation {
-    for _ in 0..200 {
+    for _ in 0..1500 {
         let found =
             office.agents.conversation(&office.tenant, office.user, run.conversation.unwrap()).await.unwrap().unwrap();
         if found.messages.len() == 2 && office.actions(run.id).await.iter().any(|action| action == "run.stopped") {
@@ -40,7 +40,7 @@ async fn stored(office: &Office, run: &Run) -> Conversation {
 }
 
 async fn abandoned(office: &Office) {
-    for _ in 0..200 {
+    for _ in 0..1500 {
         if office.ollama.abandoned() == 1 {
             return;
         }

@@ -50,7 +50,7 @@ impl Office {
 
     /// Waits until nothing goes on in the run in this process.
     async fn settled(&self, run: RunId) {
-        for _ in 0..200 {
+        for _ in 0..2000 {
             match self.agents.watch(&self.tenant, self.user, run).await {
                 Ok(events) => {
                     let all: Vec<_> = events.collect().await;
@@ -67,7 +67,7 @@ impl Office {
 
     /// The answer that is in the conversation in the end.
     pub(super) async fn answered(&self, conversation: ConversationId) -> (MessageState, String) {
-        for _ in 0..500 {
+        for _ in 0..3000 {
             let found = self.agents.conversation(&self.tenant, self.user, conversation).await.unwrap().unwrap();
             if let [.., _, answer] = &found.messages[..]
                 && found.messages.len() % 2 == 0

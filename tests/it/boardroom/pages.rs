@@ -34,7 +34,7 @@ async fn pictures(browser: &Browser, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_calls_a_meeting_watches_it_and_reads_the_outcome() {
     let ollama = StandIn::start().await;
-    let slow = Duration::from_millis(60);
+    let slow = Duration::from_millis(150);
     for (name, text) in [("Atlas", ATLAS), ("Nova", NOVA), ("Orion", ORION)] {
         ollama.script_when(&[&format!("You, {name}, "), POSITION], Script::say(&text.repeat(4)).slowly(slow));
         ollama.script_when(

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -32,9 +33,10 @@ fn prepared(settings: &str) -> Appliance {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_meeting_goes_on_after_the_appliance_was_killed_in_the_middle_of_it() {
-    let ollama = StandIn::start().await;
+    let ollama = Arc::new(StandIn::start().await);
     ollama.script_when(&["You, Nova, ", POSITION], Script::say("I was about to say").then_hang());
     let settings = format!("[models]\nchain = [\"ollama\"]\n[models.ollama]\nurl = {:?}\n", ollama.url());
+    let seen = ollama.clone();
     let record = tokio::task::spawn_blocking(move || {
         let mut aegis = prepared(&settings);
         let mut asking = aegis
@@ -49,6 +51,9 @@ async fn a_meeting_goes_on_after_the_appliance_was_killed_in_the_middle_of_it() 
         // Atlas has spoken, Nova is in the middle of it.
         let told = lines.next().unwrap();
         assert!(told.contains("positions · atlas · complete"), "{told}");
+        while !seen.chats().iter().any(|chat| chat["messages"].to_string().contains("You, Nova, ")) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         aegis.kill();
         asking.wait().unwrap();
         aegis.serve();

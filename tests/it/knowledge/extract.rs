@@ -167,7 +167,7 @@ async fn the_child_limits_itself_before_it_reads_the_file() {
         })
     };
     let mut limits = String::new();
-    for _ in 0..200 {
+    for _ in 0..1500 {
         limits = std::fs::read_to_string(&path).unwrap();
         if limited(&limits) {
             break;

@@ -1,6 +1,6 @@
 //! A queue of many files in an appliance that is killed again and again: nothing is lost, nothing is there twice.
 //!
-//! By itself it takes some hundred files and a few kills; `AEGIS_KILLED_FILES=10000 AEGIS_KILLS=25` the numbers that
+//! By itself it takes some hundred files and a few kills; `AEGIS_TEST_KILLED_FILES=10000 AEGIS_TEST_KILLS=25` the numbers that
 //! the product promises.
 
 use std::{
@@ -43,7 +43,7 @@ fn states(documents: &[Value]) -> HashMap<String, usize> {
 
 #[test]
 fn a_queue_survives_kill_after_kill_without_loss_or_double() {
-    let (files, kills) = (number("AEGIS_KILLED_FILES", 150), number("AEGIS_KILLS", 5));
+    let (files, kills) = (number("AEGIS_TEST_KILLED_FILES", 150), number("AEGIS_TEST_KILLS", 5));
     let mut aegis = Appliance::new("[models]\nchain = []\n");
     aegis.serve();
     aegis.json(&["tenant", "create", "acme", "--name", "Acme"]);

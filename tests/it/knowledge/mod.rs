@@ -6,6 +6,7 @@ mod files;
 mod fixture;
 mod hostile;
 mod ingest;
+mod ingest_bench;
 mod jobs;
 mod killed;
 mod moving;

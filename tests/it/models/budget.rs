@@ -157,7 +157,7 @@ async fn what_is_cut_off_counts_with_what_had_come_and_what_a_crash_left_counts_
     let refused = purse.reserve("atlas", DEAR, tokens(70, 7)).await.unwrap();
     refused.settle(None).await;
     let mut usage = purse.usage().await;
-    for _ in 0..50 {
+    for _ in 0..1000 {
         if usage.budgets[0].reserved_tokens == 0 {
             break;
         }

@@ -215,13 +215,12 @@ async fn an_engine_that_is_killed_in_mid_answer_fails_that_answer_and_serves_the
 
 #[tokio::test]
 async fn the_model_leaves_memory_when_nobody_asks() {
-    let engine = Gguf::new(program(), model_file(), &config::Builtin { unload_seconds: 1, ..section() });
+    let engine = Gguf::new(program(), model_file(), &config::Builtin { unload_seconds: 3, ..section() });
     all(engine.chat(ChatRequest { max_tokens: Some(2), ..ask("Hello?") }).await.unwrap()).await;
     let process = engine.process_id().unwrap();
     for _ in 0..100 {
-        if engine.process_id().is_none() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            assert!(!Path::new(&format!("/proc/{process}")).exists(), "the process has gone");
+        // It counts as gone before it has ended.
+        if engine.process_id().is_none() && !Path::new(&format!("/proc/{process}")).exists() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -239,7 +238,7 @@ async fn the_engine_ends_when_its_input_does() {
         .spawn()
         .unwrap();
     drop(child.stdin.take());
-    let ended = tokio::time::timeout(Duration::from_secs(10), child.wait()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), child.wait()).await;
     assert!(ended.expect("it ends").unwrap().success());
 }
 

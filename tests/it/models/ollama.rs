@@ -256,7 +256,7 @@ async fn silence_ends_in_a_time_out_while_loading_and_between_words() {
     let ollama = StandIn::start().await;
     let (said, error) = failure(&ollama, Script::say("One two").then_hang()).await;
     assert_eq!(said, "One two");
-    assert!(matches!(error, ModelError::TimedOut { after } if after.as_secs() == 1), "{error:?}");
+    assert!(matches!(error, ModelError::TimedOut { after } if after.as_secs() == 5), "{error:?}");
 
     ollama.script([Script::say("too late").load_for(Duration::from_secs(30))]);
     let impatient = aegis::config::Ollama { load_timeout_seconds: 2, ..ollama_at(&ollama.url()) };
@@ -273,7 +273,7 @@ async fn dropping_the_stream_closes_the_connection() {
     assert!(matches!(stream.next().await, Some(Ok(ChatEvent::Text(_)))));
     assert_eq!(ollama.abandoned(), 0);
     drop(stream);
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if ollama.abandoned() == 1 {
             return;
         }

@@ -122,6 +122,7 @@ async fn look(browser: &Browser, name: &str, first: &str) {
 }
 
 async fn ask(browser: &Browser, question: &str, answer: &str) {
+    browser.find(".stop[hidden]").await;
     browser.run("document.querySelector('#question').value = arguments[0]", vec![json!(question)]).await;
     browser.type_into("#question", ENTER).await;
     browser.see(".turns > .answer:last-of-type .prose", answer).await;

@@ -30,7 +30,7 @@ const KEY: &str = "sk-canary-7f3a91";
 
 /// The configuration of one provider `cloud`, with short limits.
 fn configured(kind: &str, settings: &[(&str, &str)]) -> Config {
-    let fixed = [("kind", kind), ("key", KEY), ("load_timeout_seconds", "5"), ("idle_timeout_seconds", "1")];
+    let fixed = [("kind", kind), ("key", KEY), ("load_timeout_seconds", "5"), ("idle_timeout_seconds", "5")];
     let variables = fixed.iter().filter(|(name, _)| settings.iter().all(|(given, _)| given != name)).chain(settings);
     let variables = variables
         .map(|(name, value)| (format!("AEGIS_PROVIDERS__CLOUD__{}", name.to_uppercase()), (*value).to_owned()));
@@ -192,11 +192,11 @@ async fn closes_when_dropped(kind: &str, beginning: &str) {
     assert!(stream.next().await.is_some_and(|event| event.is_ok()), "it has begun");
     assert_eq!(vendor.closed_by_client(), 0);
     drop(stream);
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if vendor.closed_by_client() == 1 {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("{kind}: the connection was not closed within a second");
+    panic!("{kind}: the connection was not closed");
 }
