@@ -125,6 +125,12 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &features);
     }
 
+    /// Sends no more than so many bytes a second from now on.
+    pub fn upload_slowly(&self, bytes: u32) {
+        let line = json!({ "offline": false, "latency": 20, "downloadThroughput": -1, "uploadThroughput": bytes });
+        self.devtools("Network.emulateNetworkConditions", &line);
+    }
+
     /// A picture of what is on the screen, as PNG.
     pub fn picture(&self, path: &Path) {
         let shot = self.devtools("Page.captureScreenshot", &json!({ "format": "png" }));

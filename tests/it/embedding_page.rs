@@ -140,12 +140,12 @@ async fn an_admin_sees_what_waits_stops_it_and_changes_the_model() {
     look(&browser, "embedding-waits").await;
     // The page may put a fresh button in the place of one that a driver has found.
     browser.run("document.querySelector('#documents .button.danger').click()", vec![]).await;
-    browser.see("#documents", "The change to ollama/not-pulled was stopped just now").await;
+    browser.see("#documents", "The change to ollama/not-pulled was stopped").await;
     look(&browser, "embedding-stopped").await;
 
     browser.run("document.querySelector('[name=model]').value = 'ollama/nomic-embed-text'", vec![]).await;
     browser.click("#documents .button.primary").await;
-    browser.see("#documents", "Documents were moved from builtin/all-minilm-l6-v2 just now").await;
+    browser.see("#documents", "Documents were moved from builtin/all-minilm-l6-v2").await;
     look(&browser, "embedding-moved").await;
     let actions = aegis.json(&["audit", "show", "--tenant", "acme", "--action", "reembedding.finished"]);
     assert_eq!(actions[0]["subject"], "ollama/nomic-embed-text", "{actions}");

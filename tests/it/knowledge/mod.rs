@@ -12,6 +12,7 @@ mod killed;
 mod moving;
 mod mutations;
 mod pages;
+mod pdf;
 mod quality;
 mod reembedding;
 mod rerank;

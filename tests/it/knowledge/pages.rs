@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use serde_json::json;
 
-use crate::{appliance::Appliance, browser_driver::Browser};
+use crate::{appliance::Appliance, browser_driver::Browser, ollama_stand_in::StandIn};
 
 const EMAIL: &str = "jo@acme.example";
 const PASSWORD: &str = "correct horse battery";
@@ -143,4 +143,62 @@ async fn a_person_sorts_documents_into_collections_opens_older_versions_and_sees
     looked_at(&browser, "document", &present).await;
     let complaints: Vec<String> = browser.complaints().into_iter().filter(|line| !line.contains("409")).collect();
     assert_eq!(complaints, Vec::<String>::new());
+}
+
+/// Takes pictures of what goes on for moments only: `AEGIS_TEST_PICTURES=DIR cargo test --test it while_they -- --ignored`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes pictures when it is asked to"]
+async fn uploads_and_a_change_of_the_embedding_model_while_they_go_on() {
+    let folder = PathBuf::from(std::env::var_os("AEGIS_TEST_PICTURES").expect("AEGIS_TEST_PICTURES says where to"));
+    let ollama = StandIn::start().await;
+    let embedding = "[embedding]\nmodel = \"ollama/nomic-embed-text\"\nothers = [\"builtin\"]\n";
+    let mut aegis =
+        Appliance::new(&format!("[models]\nchain = []\n[models.ollama]\nurl = {:?}\n{embedding}", ollama.url()));
+    aegis.serve();
+    aegis.with_owner(EMAIL, PASSWORD);
+    let browser = Browser::start().await;
+    sign_in(&browser, &aegis).await;
+    let pictures = |name: &str| {
+        for (width, colours) in [(360, "light"), (360, "dark"), (1440, "light"), (1440, "dark")] {
+            browser.resize(width, 900);
+            browser.prefer(colours);
+            browser.picture(&folder.join(format!("{name}-{width}-{colours}.png")));
+        }
+        browser.prefer("light");
+    };
+    let manual = |name: &str, sections: usize| {
+        let section =
+            |n: usize| format!("# Section {n}\n\nPump {} of {name} stands behind valve {}.\n\n", n * 7, n * 3);
+        aegis.file(&format!("{name}.md"), (0..sections).map(section).collect::<String>().as_bytes())
+    };
+    let files = [
+        sample("employee-handbook.md"),
+        aegis.file("scan.pdf", b"%PDF-1.7 and nothing that follows"),
+        manual("pumping-station", 2_000),
+        manual("waterworks", 12_000),
+        sample("returns-and-warranty.md"),
+    ];
+    browser.open(&format!("{}/knowledge", aegis.url())).await;
+    browser.upload_slowly(150_000);
+    browser.type_into("input[type=file]", &files.join("\n")).await;
+    browser.see("#documents", "pumping-station.md").await;
+    browser.find("#uploads progress").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    pictures("upload");
+    browser.upload_slowly(100_000_000);
+    while !aegis
+        .json(&["kb", "list", "--tenant", "acme"])
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|one| one["title"] == "waterworks.md" && one["status"] == "ready")
+    {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    browser.open(&format!("{}/settings/embedding", aegis.url())).await;
+    browser.run("document.querySelector('[name=model]').value = 'builtin'", vec![]).await;
+    browser.click("#documents .button.primary").await;
+    browser.see("#going-title", "Moving to").await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    pictures("reembedding");
 }

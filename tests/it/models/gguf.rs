@@ -238,7 +238,7 @@ async fn the_engine_ends_when_its_input_does() {
         .spawn()
         .unwrap();
     drop(child.stdin.take());
-    let ended = tokio::time::timeout(Duration::from_secs(60), child.wait()).await;
+    let ended = tokio::time::timeout(Duration::from_mins(1), child.wait()).await;
     assert!(ended.expect("it ends").unwrap().success());
 }
 

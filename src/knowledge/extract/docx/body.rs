@@ -3,7 +3,8 @@
 
 use super::{
     Note,
-    styles::{self, Styles},
+    numbering::Counted,
+    styles::{self, InList, Styles},
 };
 use crate::knowledge::extract::{
     Failure, Rows,
@@ -39,6 +40,8 @@ enum Open {
 #[derive(Default)]
 struct Building {
     paragraph: Paragraph,
+    style: Option<String>,
+    list: Option<String>,
     list_level: Option<usize>,
     boxes: Vec<Paragraph>,
 }
@@ -75,6 +78,7 @@ impl<'a> Body<'a> {
             hidden: false,
             field: Field::default(),
             note: None,
+            counted: Counted::default(),
         };
         let complete = xml::visit(document, &mut walk)?;
         while !walk.open.is_empty() {
@@ -94,6 +98,7 @@ struct Walk<'a, 'f> {
     hidden: bool,
     field: Field,
     note: Option<String>,
+    counted: Counted,
 }
 
 /// Text that Word works out: a date, a number of a page.
@@ -218,16 +223,15 @@ impl Walk<'_, '_> {
         let Some(Open::Paragraph(building)) = self.open.last_mut() else { return };
         match element.name {
             "pStyle" => {
-                let level = element.attribute("val").and_then(|style| self.styles.heading_level(&style));
+                building.style = element.attribute("val");
+                let level = building.style.as_deref().and_then(|style| self.styles.heading_level(style));
                 building.paragraph.level = building.paragraph.level.or(level);
             }
             "outlineLvl" => {
                 building.paragraph.level =
                     styles::outline_level(element).filter(|level| *level < 9).map(|level| level + 1);
             }
-            // A number of 0 takes the paragraph out of the list that its style puts it in.
-            "numId" if element.attribute("val").as_deref() == Some("0") => building.list_level = None,
-            "numId" => building.list_level = building.list_level.or(Some(0)),
+            "numId" => building.list = element.attribute("val"),
             "ilvl" => building.list_level = element.attribute("val").and_then(|level| level.parse().ok()),
             _ => {}
         }
@@ -286,9 +290,18 @@ impl Walk<'_, '_> {
     }
 
     fn close_paragraph(&mut self, building: Building) -> Result<(), Failure> {
-        let Building { mut paragraph, list_level, boxes } = building;
-        if let (Some(level), None, false) = (list_level, paragraph.level, paragraph.text.trim().is_empty()) {
-            paragraph.text = format!("{}- {}", "  ".repeat(level.min(8)), paragraph.text.trim());
+        let Building { mut paragraph, style, list, list_level, boxes } = building;
+        if let Some(InList { list, level }) = self.styles.in_list(style.as_deref(), list.as_deref(), list_level) {
+            // One without words is counted too, as Word does.
+            let label = self.counted.next(self.styles.numbering(), &list, level);
+            let is_heading = paragraph.level.is_some();
+            let text = paragraph.text.trim();
+            paragraph.text = match label {
+                _ if text.is_empty() => String::new(),
+                Some(label) if is_heading => format!("{label} {text}"),
+                None if is_heading => text.to_owned(),
+                label => format!("{}{} {text}", "  ".repeat(level), label.as_deref().unwrap_or("-")),
+            };
         }
         paragraph.inside_note.clone_from(&self.note);
         self.hand_over(paragraph)?;

@@ -1,16 +1,18 @@
 //! Word documents: an own reader over zip and XML events (ECMA-376, WordprocessingML).
 //!
-//! It takes what a person sees: headings become the path, lists and tables become Markdown, notes and comments
+//! It takes what a person sees: headings become the path, lists (with their numbers) and tables become Markdown, notes and comments
 //! follow the paragraph that refers to them, headers, footers and text boxes are read once; deleted, moved-away
 //! and hidden text is left out, and so are the numbers of pages.
 
 mod body;
+mod numbering;
 mod styles;
 
 use std::collections::HashMap;
 
 use super::{Block, Failure, Finished, Kind, Rows, Sink, archive::Archive, package, xml};
 use body::{Body, Paragraph};
+use numbering::Numbering;
 use styles::Styles;
 
 /// Reads a Word document.
@@ -23,10 +25,9 @@ pub(super) fn read(bytes: &[u8], sink: &mut dyn Sink) -> Result<Finished, Failur
     let (folder, _) = main.rsplit_once('/').unwrap_or(("", ""));
     let beside = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
 
-    let styles = match archive.part(&beside("styles.xml"))? {
-        Some(xml) => Styles::read(&xml),
-        None => Styles::default(),
-    };
+    let styles = archive.part(&beside("styles.xml"))?.map(|xml| Styles::read(&xml)).unwrap_or_default();
+    let numbering = archive.part(&beside("numbering.xml"))?.map(|xml| Numbering::read(&xml)).unwrap_or_default();
+    let styles = styles.with_numbering(numbering);
     let mut notes = HashMap::new();
     let kinds = [("footnotes.xml", Note::FOOT), ("endnotes.xml", Note::END), ("comments.xml", Note::COMMENT)];
     for (name, mark) in kinds {

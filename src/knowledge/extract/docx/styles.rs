@@ -1,8 +1,9 @@
 //! Which paragraph styles are headings, and of which level: by outline level, by name, or by the style that
-//! they are based on.
+//! they are based on. And which list, if any, puts numbers before them.
 
 use std::collections::HashMap;
 
+use super::numbering::Numbering;
 use crate::knowledge::extract::xml;
 
 /// Word writes levels 0 to 8; 9 means body text.
@@ -14,12 +15,23 @@ const ANCESTORS: usize = 16;
 struct Style {
     level: Option<u8>,
     based_on: Option<String>,
+    list: Option<String>,
+    list_level: Option<usize>,
 }
 
 /// The document's styles.
 #[derive(Default)]
 pub(super) struct Styles {
     by_id: HashMap<String, Style>,
+    numbering: Numbering,
+}
+
+/// A paragraph's place in a list.
+pub(super) struct InList {
+    /// Which list.
+    pub list: String,
+    /// From 0 to 8.
+    pub level: usize,
 }
 
 impl Styles {
@@ -47,9 +59,48 @@ impl Styles {
                     style.level = Some(level);
                 }
             }
+            "numId" => {
+                if let Some(style) = by_id.get_mut(&current) {
+                    style.list = element.attribute("val");
+                }
+            }
+            "ilvl" => {
+                if let Some(style) = by_id.get_mut(&current) {
+                    style.list_level = element.attribute("val").and_then(|level| level.parse().ok());
+                }
+            }
             _ => {}
         });
-        Self { by_id }
+        Self { by_id, numbering: Numbering::default() }
+    }
+
+    /// With the document's lists.
+    pub(super) fn with_numbering(self, numbering: Numbering) -> Self {
+        Self { numbering, ..self }
+    }
+
+    /// The document's lists.
+    pub(super) fn numbering(&self) -> &Numbering {
+        &self.numbering
+    }
+
+    /// Where a paragraph stands in a list: as it says itself, or as its style or one that this is based on says. The list
+    /// `0` takes it out of any.
+    pub(super) fn in_list(&self, style: Option<&str>, list: Option<&str>, level: Option<usize>) -> Option<InList> {
+        let ancestors = std::iter::successors(style, |id| self.by_id.get(*id)?.based_on.as_deref());
+        let from_style = ancestors.take(ANCESTORS).find_map(|id| {
+            let known = self.by_id.get(id)?;
+            Some((known.list.as_deref()?, id, known.list_level))
+        });
+        let (list, level) = match (list, from_style) {
+            (Some(list), _) => (list, level),
+            (None, Some((list, id, by_style))) => {
+                (list, level.or(by_style).or_else(|| self.numbering.level_of_style(list, id)))
+            }
+            // An old program's way to say that it is an item.
+            (None, None) => (level.map(|_| "")?, level),
+        };
+        (list != "0").then(|| InList { list: list.to_owned(), level: level.unwrap_or(0).min(8) })
     }
 
     /// The level of a heading style, from 1, or `None` for body text.

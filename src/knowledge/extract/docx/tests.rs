@@ -150,3 +150,33 @@ fn a_document_cut_off_inside_its_xml_gives_what_was_whole() {
         blocks(&package(&[("word/document.xml", &xml)])).into_iter().map(|block| block.text).collect();
     assert_eq!(texts[0], "Leave");
 }
+
+#[test]
+fn numbered_lists_and_headings_have_the_numbers_that_word_prints() {
+    const LISTS: &str = r#"<w:numbering xmlns:w="x"><w:abstractNum w:abstractNumId="1">
+        <w:lvl w:ilvl="0"><w:numFmt w:val="decimal"/><w:lvlText w:val="%1."/></w:lvl>
+        <w:lvl w:ilvl="1"><w:numFmt w:val="lowerLetter"/><w:lvlText w:val="%2)"/></w:lvl></w:abstractNum>
+        <w:abstractNum w:abstractNumId="2"><w:lvl w:ilvl="0"><w:numFmt w:val="decimal"/><w:pStyle w:val="H1"/><w:lvlText w:val="§ %1"/></w:lvl></w:abstractNum>
+        <w:num w:numId="5"><w:abstractNumId w:val="1"/></w:num><w:num w:numId="6"><w:abstractNumId w:val="2"/></w:num></w:numbering>"#;
+    const STYLES: &str = r#"<w:styles xmlns:w="x"><w:style w:styleId="H1"><w:name w:val="heading 1"/><w:pPr><w:numPr><w:numId w:val="6"/></w:numPr></w:pPr></w:style></w:styles>"#;
+    let item = |level: u8, text: &str| {
+        format!(
+            "<w:p><w:pPr><w:numPr><w:ilvl w:val=\"{level}\"/><w:numId w:val=\"5\"/></w:numPr></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+        )
+    };
+    let out = r#"<w:p><w:pPr><w:pStyle w:val="H1"/><w:numPr><w:numId w:val="0"/></w:numPr></w:pPr><w:r><w:t>Annex</w:t></w:r></w:p>"#;
+    let body = [
+        paragraph("H1", "Scope"),
+        item(0, "Ask."),
+        item(1, "Whom?"),
+        item(1, "When?"),
+        item(0, ""),
+        item(0, "Wait."),
+        paragraph("H1", "Terms"),
+        out.to_owned(),
+    ];
+    let xml = format!("<w:document xmlns:w=\"x\"><w:body>{}</w:body></w:document>", body.concat());
+    let file = package(&[("word/document.xml", &xml), ("word/styles.xml", STYLES), ("word/numbering.xml", LISTS)]);
+    let texts: Vec<String> = blocks(&file).into_iter().map(|block| block.text).collect();
+    assert_eq!(texts, ["§ 1 Scope", "1. Ask.", "a) Whom?", "b) When?", "3. Wait.", "§ 2 Terms", "Annex"]);
+}
