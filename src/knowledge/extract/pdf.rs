@@ -27,6 +27,10 @@ use super::{
 
 /// A page with fewer letters and digits than this is shown to the second reader.
 const THIN: usize = 24;
+/// Points that reading goes up from one column to the next, at least: some lines.
+const COLUMN: f32 = 60.0;
+/// What is less than this part of a page (a fifth) is no column of it, but a margin or the left side of a table.
+const FEW: usize = 5;
 /// More pages than any document has; a counter in the file may claim anything.
 const PAGES: usize = 50_000;
 /// No page is printed with a higher number.
@@ -92,25 +96,44 @@ fn first_reader(bytes: &[u8], labels: &mut Vec<PageLabelRange>) -> Result<Option
     Ok(Some(pages))
 }
 
-/// A page's text. `to_plain_text` reads a page three times and, before the first, all pages once more: for headers that
-/// recur, which go here anyway, for links, and for where each letter stands. On plain pages putting its parts together without
-/// those gives the same words in the same order in less than half the time; whatever is less plain is left to it.
-///
-/// Its finding of tables is not asked for: it takes a third as long again, and where it is wrong it takes a column out of its
-/// rows. Of the reader's ways to text this one keeps the order best: against pdftotext, runs of four words agree to .97–.99,
-/// with `extract_text` to .88–.94.
+/// A page's text. `extract_text` finds columns and much else, but reads a page three times and, before the first, all pages
+/// once more: for headers that recur, which go here anyway, for links, and for where each letter stands. On plain pages putting
+/// the parts together column by column without those gives the same words in the same order in half the time; whatever is less
+/// plain is left to it. Its sibling `to_plain_text` reads columns across, line by line.
 fn text_of(document: &PdfDocument, page: usize, tagged: bool) -> pdf_oxide::Result<String> {
-    let options = ConversionOptions::default();
-    if !tagged && document.get_page_rotation(page)? == 0 {
-        let spans = document.extract_spans_with_reading_order(page, ReadingOrder::TopToBottom)?;
-        if spans.iter().all(is_plain) {
-            let settings = TextPipelineConfig::from_conversion_options(&options);
-            let context = ReadingOrderContext::new().with_page(u32::try_from(page).unwrap_or(u32::MAX));
-            let ordered = TextPipeline::with_config(settings.clone()).process(spans, context)?;
-            return PlainTextConverter::new().convert(&ordered, &settings);
-        }
+    if tagged || document.get_page_rotation(page)? != 0 {
+        return document.extract_text(page);
     }
-    document.to_plain_text(page, &options)
+    let spans = document.extract_spans_with_reading_order(page, ReadingOrder::ColumnAware)?;
+    if !spans.iter().all(is_plain) {
+        return document.extract_text(page);
+    }
+    let settings = TextPipelineConfig::from_conversion_options(&ConversionOptions::default());
+    let pipeline = TextPipeline::with_config(settings.clone());
+    let mut text = String::new();
+    for column in columns(spans) {
+        let context = ReadingOrderContext::new().with_page(u32::try_from(page).unwrap_or(u32::MAX));
+        let ordered = pipeline.process(column, context)?;
+        text.push_str(&PlainTextConverter::new().convert(&ordered, &settings)?);
+        text.push_str("\n\n");
+    }
+    Ok(text)
+}
+
+/// The columns of a page whose spans are in the order of reading: it goes up from the foot of one to the head of the next.
+fn columns(spans: Vec<TextSpan>) -> Vec<Vec<TextSpan>> {
+    let all: usize = spans.iter().map(|span| span.text.len()).sum();
+    let (mut columns, mut column, mut before) = (Vec::new(), Vec::<TextSpan>::new(), 0);
+    for span in spans {
+        let goes_up = column.last().is_some_and(|last| span.bbox.y - last.bbox.y > COLUMN);
+        if goes_up && before * FEW >= all && (all - before) * FEW >= all {
+            columns.push(std::mem::take(&mut column));
+        }
+        before += span.text.len();
+        column.push(span);
+    }
+    columns.push(column);
+    columns
 }
 
 /// Upright text, written from left to right, and no accent that stands apart from its letter.

@@ -30,7 +30,8 @@ impl RunningLines {
 
     /// The page without them.
     pub(super) fn strip<'a>(&self, page: &'a str) -> &'a str {
-        let mut page = page.trim();
+        let whole = page.trim();
+        let mut page = whole;
         if self.1 < FEWEST_PAGES {
             return page;
         }
@@ -45,7 +46,8 @@ impl RunningLines {
         if let Some(line) = first.filter(|line| runs(line)) {
             page = page.strip_prefix(line).unwrap_or(page).trim_start();
         }
-        page
+        // Where nothing else is on the pages, such as on tickets with numbers, it is what they say.
+        if page.is_empty() { whole } else { page }
     }
 }
 
@@ -213,5 +215,8 @@ mod tests {
         let running = RunningLines::of(pages.iter().map(String::as_str));
         assert_eq!(running.strip(&pages[2]), "Topic 33 is told here.");
         assert_eq!(running.strip("An only line"), "An only line");
+        let tickets: Vec<String> = (1..=8).map(|number| format!("Ticket {number} of the raffle")).collect();
+        let running = RunningLines::of(tickets.iter().map(String::as_str));
+        assert_eq!(running.strip(&tickets[3]), "Ticket 4 of the raffle");
     }
 }
