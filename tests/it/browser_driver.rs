@@ -128,6 +128,7 @@ impl Browser {
     /// Sends no more than so many bytes a second from now on.
     pub fn upload_slowly(&self, bytes: u32) {
         let line = json!({ "offline": false, "latency": 20, "downloadThroughput": -1, "uploadThroughput": bytes });
+        self.devtools("Network.enable", &json!({}));
         self.devtools("Network.emulateNetworkConditions", &line);
     }
 

@@ -52,7 +52,7 @@ async function put(file, name, progress) {
   url ??= localStorage[key] = (await tus('POST', { 'upload-length': file.size, 'upload-metadata': `filename ${coded(name)},collection ${coded(form.collection?.value ?? '')}` })).get('location');
   do {
     try {
-      offset(await tus('PATCH', { 'upload-offset': at, 'content-type': 'application/offset+octet-stream' }, file.slice(at, at + 2 ** 20)));
+      offset(await tus('PATCH', { 'upload-offset': at, 'content-type': 'application/offset+octet-stream' }, file.slice(at, at + 2 ** 18)));
       tries = 0;
     } catch (error) {
       if ((error.status < 500 && error.status !== 409) || ++tries > 6) throw error;

@@ -196,7 +196,7 @@ async fn uploads_and_a_change_of_the_embedding_model_while_they_go_on() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     browser.open(&format!("{}/settings/embedding", aegis.url())).await;
-    browser.run("document.querySelector('[name=model]').value = 'builtin'", vec![]).await;
+    browser.run("document.querySelector('[name=model]').value = 'builtin/all-minilm-l6-v2'", vec![]).await;
     browser.click("#documents .button.primary").await;
     browser.see("#going-title", "Moving to").await;
     tokio::time::sleep(Duration::from_secs(12)).await;
