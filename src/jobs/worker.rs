@@ -12,8 +12,8 @@ use std::{
 use apalis::{
     layers::WorkerBuilderExt as _,
     prelude::{
-        AbortError, Attempt as Tries, BackendExt as _, BoxDynError, ParallelizeExt as _, TaskId, WorkerBuilder,
-        WorkerError,
+        AbortError, Attempt as Tries, BackendExt as _, BoxDynError, ParallelizeExt as _, PollSnapshot, PollStrategy,
+        TaskId, WorkerBuilder, WorkerError,
     },
 };
 use futures::{FutureExt as _, future::BoxFuture};
@@ -22,6 +22,7 @@ use sqlx::PgPool;
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
+    time::{Interval, MissedTickBehavior},
 };
 
 use super::{Admission, Attempt, Failure, Gate, Handler, Job, Settings, storage, store};
@@ -89,12 +90,35 @@ impl<J: Job, H: Handler<J>> Worker<J, H> {
             Ok::<(), WorkerError>(())
         };
         WorkerBuilder::new(name)
-            .backend(storage::<J>(&self.pool, &self.settings).poll_with_interval(self.settings.poll))
+            .backend(storage::<J>(&self.pool, &self.settings).poll_with_strategy(Pace::of(self.settings.poll)))
             .concurrency(self.concurrency)
             .parallelize(spawn)
             .build(perform)
             .run_until(stopped)
             .boxed()
+    }
+}
+
+/// Has the queue looked at again and again. An interval of apalis's own does not ask to be woken again when it is due while the
+/// queue is being looked at; the worker then sleeps until its next heartbeat, and a job waits as long.
+struct Pace(Interval);
+
+impl Pace {
+    fn of(every: Duration) -> Self {
+        let mut interval = tokio::time::interval(every);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self(interval)
+    }
+}
+
+impl PollStrategy for Pace {
+    fn poll_drive(&mut self, cx: &mut Context<'_>, _: &PollSnapshot) -> Poll<Option<()>> {
+        let mut due = Poll::Pending;
+        // Until it is not due any more: only then it has been asked to wake.
+        while self.0.poll_tick(cx).is_ready() {
+            due = Poll::Ready(Some(()));
+        }
+        due
     }
 }
 
