@@ -403,14 +403,13 @@ async fn of_two_who_set_up_at_once_one_does_and_nothing_of_the_other_stays() {
     let appliance = Appliance::new().await;
     let one = appliance.accounts.setup_token().await.unwrap().unwrap();
     let two = appliance.accounts.setup_token().await.unwrap().unwrap();
-    let attempt = async |token: &str, slug: &str| {
-        let mut visitor = appliance.visitor();
-        let page = visitor.get("/setup").await;
-        let mut fields = setup_fields(page.csrf(), token);
-        fields.push(("slug", slug));
-        visitor.post("/setup", &fields).await.status
-    };
-    let (first, second) = tokio::join!(attempt(&one, "one-org"), attempt(&two, "two-org"));
+    let (mut ada, mut bob) = (appliance.visitor(), appliance.visitor());
+    let pages = (ada.get("/setup").await, bob.get("/setup").await);
+    let mut forms = (setup_fields(pages.0.csrf(), &one), setup_fields(pages.1.csrf(), &two));
+    forms.0.push(("slug", "one-org"));
+    forms.1.push(("slug", "two-org"));
+    let (first, second) = tokio::join!(ada.post("/setup", &forms.0), bob.post("/setup", &forms.1));
+    let (first, second) = (first.status, second.status);
     let done = [first, second].iter().filter(|status| **status == StatusCode::SEE_OTHER).count();
     assert_eq!(done, 1, "{first} {second}");
     assert_eq!(appliance.db.tenants().list().await.unwrap().len(), 1);
