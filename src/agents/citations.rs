@@ -37,7 +37,8 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Takes passages in; one that has already appeared keeps its number. Returns them all with their numbers.
+    /// Takes passages in; one that has already appeared keeps its number, and its longest text. Returns them all with their
+    /// numbers.
     pub(super) fn add(&mut self, sources: Vec<Source>) -> Vec<Citation> {
         let mut taken = Vec::with_capacity(sources.len());
         for source in sources {
@@ -52,6 +53,10 @@ impl Sources {
                     locator: source.locator,
                     text: source.text,
                 });
+            } else if source.text.len() > self.numbered[index].text.len() {
+                // With its neighbours this time: whoever opens it reads all that the model has read.
+                self.numbered[index].text = source.text;
+                self.numbered[index].locator = source.locator;
             }
             taken.push(self.numbered[index].clone());
         }

@@ -202,10 +202,10 @@ impl<'a> Renderer<'a> {
 
 fn anchor(citation: &Citation) -> String {
     let Citation { number, document_id, passage_id, document, locator, .. } = citation;
+    let address = passage_id.address(*document_id);
     let place = if locator.is_empty() { document.clone() } else { format!("{document}, {locator}") };
     format!(
-        "<a class=\"cite\" href=\"/knowledge/{document_id}?passage={passage_id}#passage-{passage_id}\" \
-         data-passage=\"{passage_id}\" data-cite=\"{number}\" title=\"{place}\">\
+        "<a class=\"cite\" href=\"{address}\" data-passage=\"{passage_id}\" data-cite=\"{number}\" title=\"{place}\">\
          <span>[</span>{number}<span>: {place}]</span></a>",
         place = escape(&place)
     )

@@ -269,6 +269,7 @@ async fn start_jobs(app: &App) -> Result<()> {
         tokio::spawn(watch::keep_watching(knowledge.clone(), tenants.clone(), folder, every));
     }
     tokio::spawn(knowledge_jobs::purge_daily(knowledge.clone(), tenants.clone(), config.knowledge.keep_versions_days));
+    tokio::spawn(knowledge_jobs::keep_resuming(knowledge.clone(), tenants.clone()));
     tokio::spawn(resume(knowledge.clone(), boardroom.clone(), tenants.clone()));
     Ok(())
 }

@@ -47,6 +47,27 @@ pub enum Kb {
         #[arg(required = true)]
         documents: Vec<String>,
     },
+    /// Stop documents that are on their way to be searched. The originals are kept.
+    Cancel {
+        /// The tenant's slug.
+        #[arg(long)]
+        tenant: String,
+        /// Documents' ids, as `kb list` shows them.
+        #[arg(required = true)]
+        documents: Vec<String>,
+    },
+    /// Try documents again that failed or were stopped.
+    Retry {
+        /// The tenant's slug.
+        #[arg(long)]
+        tenant: String,
+        /// Documents' ids, as `kb list` shows them.
+        #[arg(required_unless_present = "failed")]
+        documents: Vec<String>,
+        /// All that failed.
+        #[arg(long, conflicts_with = "documents")]
+        failed: bool,
+    },
     /// Make the vectors of another embedding model, in the background.
     Reembed(reembed::Reembed),
     /// Search by meaning and by word.
@@ -57,7 +78,7 @@ pub enum Kb {
         /// What to look for.
         query: String,
         /// How many passages.
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=50))]
         limit: u16,
     },
 }
@@ -132,6 +153,15 @@ impl Kb {
                 output.result(&removed, |_| String::new())?;
                 Ok(ExitCode::SUCCESS)
             }
+            Self::Cancel { tenant, documents } => each(client, output, &tenant, "cancel", "stopped", documents).await,
+            Self::Retry { tenant, failed: true, .. } => {
+                let queued: Value = client.post(&path(&tenant, "retry"), &()).await?;
+                output.result(&queued, |queued| format!("{} documents are tried again", queued["queued"]))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Retry { tenant, documents, .. } => {
+                each(client, output, &tenant, "retry", "tried again", documents).await
+            }
             Self::Reembed(command) => command.run(client, output).await,
             Self::Search { tenant, query, limit } => {
                 let route = path(&tenant, &format!("search?q={}&limit={limit}", encode(&query)));
@@ -141,6 +171,25 @@ impl Kb {
             }
         }
     }
+}
+
+/// Does the same with each of the documents.
+async fn each(
+    client: &Client,
+    output: &Output,
+    tenant: &str,
+    what: &str,
+    told: &str,
+    ids: Vec<String>,
+) -> anyhow::Result<ExitCode> {
+    let mut done: Vec<Document> = Vec::new();
+    for id in ids {
+        let document: Document = client.post(&path(tenant, &format!("documents/{}/{what}", encode(&id))), &()).await?;
+        Output::note(format_args!("{told}: {}", document.title));
+        done.push(document);
+    }
+    output.result(&done, |_| String::new())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn path(tenant: &str, rest: &str) -> String {
@@ -240,6 +289,7 @@ fn describe_added(added: &[AddedFile]) -> String {
     let line = |file: &AddedFile| match &file.error {
         Some(error) => format!("✗ {}: {error}", file.file.display()),
         None if file.status == "queued" => format!("· {}: on its way", file.file.display()),
+        None if file.status != "ready" => format!("✗ {}: {}", file.file.display(), file.status),
         None => format!("✓ {}: {} passages", file.file.display(), file.passages),
     };
     added.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -249,8 +299,11 @@ fn describe_documents(documents: &[Document]) -> String {
     let rows: Vec<_> = documents
         .iter()
         .map(|document| {
-            let state =
-                document.error.as_ref().map_or_else(|| document.status.clone(), |error| format!("failed: {error}"));
+            // Of one that is not failed it says what the next attempt waits for.
+            let state = document
+                .error
+                .as_ref()
+                .map_or_else(|| document.status.clone(), |error| format!("{}: {error}", document.status));
             let folder = if document.folder.is_empty() { String::new() } else { format!("{}/", document.folder) };
             let title = format!("{folder}{}", document.title);
             vec![document.id.clone(), title, document.collection.clone(), document.passages.to_string(), state]

@@ -49,7 +49,7 @@ fn annotation(citation: &Citation, start: usize, length: usize, link: impl Fn(&s
         start_index: start,
         end_index: start + length,
         title: if locator.is_empty() { document.clone() } else { format!("{document} › {locator}") },
-        url: link(&format!("/knowledge/{document_id}#passage-{passage_id}")),
+        url: link(&passage_id.address(*document_id)),
     }
 }
 

@@ -270,7 +270,7 @@ impl Desk {
     }
 
     fn place(&self, passage: PassageId, document: DocumentId) -> Value {
-        json!({"passage_id": passage, "url": self.kit.link(&format!("/knowledge/{document}#passage-{passage}"))})
+        json!({"passage_id": passage, "url": self.kit.link(&passage.address(document))})
     }
 
     async fn note(&self, detail: Value) -> Result<()> {

@@ -30,6 +30,8 @@ pub(super) struct Draft {
     pub ordinal: i32,
     /// `page 3`, `slide 4 · Roadmap`, `Budget!A2:F41`, `Leave › Parental leave`, `lines 10–24`, `part 2`.
     pub locator: String,
+    /// The page of the file, for formats that have pages.
+    pub page: Option<u32>,
     /// Title and headings, put before the text for embedding and full text, not for display.
     pub context: String,
     /// What it says.
@@ -198,7 +200,13 @@ impl Chunker {
         let mut drafts = Vec::new();
         let mut add = |text: &str, locator: String, ordinal: &mut i32| {
             if text.contains(char::is_alphanumeric) {
-                drafts.push(Draft { ordinal: *ordinal, locator, context: context.clone(), text: text.to_owned() });
+                drafts.push(Draft {
+                    ordinal: *ordinal,
+                    locator,
+                    page: section.place.page,
+                    context: context.clone(),
+                    text: text.to_owned(),
+                });
                 *ordinal += 1;
             }
         };

@@ -1,6 +1,7 @@
 //! What the knowledge base holds: documents, their versions, their passages.
 
 use chrono::{DateTime, Utc};
+use futures::{TryStreamExt as _, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -120,8 +121,37 @@ pub struct Passage {
     pub ordinal: i32,
     /// Where it stands: `page 3`, `Leave › Parental leave`, `lines 10–24`, `part 2`.
     pub locator: String,
+    /// The page of the file, from 1, for formats that have pages; what is printed on it is in the locator.
+    pub page: Option<i32>,
     /// What it says.
     pub text: String,
+}
+
+/// A document's file as it was given.
+pub struct Original {
+    /// Its name.
+    pub title: String,
+    /// Its media type, by content.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub bytes: i64,
+    /// Its content, in parts of at most 1 MiB.
+    pub parts: BoxStream<'static, Result<Vec<u8>>>,
+}
+
+impl Original {
+    /// The whole content.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn collect(self) -> Result<Vec<u8>> {
+        let whole = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or_default());
+        let all = self.parts.try_fold(whole, async |mut whole, part| {
+            whole.extend(part);
+            Ok(whole)
+        });
+        all.await
+    }
 }
 
 /// A file that somebody gives to the knowledge base.
@@ -186,6 +216,8 @@ pub struct Documents {
     pub passages: i64,
     /// How many are still on their way to be searched.
     pub unfinished: i64,
+    /// How many have failed.
+    pub failed: i64,
 }
 
 /// Folders and name of a file as they are kept: no `..`, no control characters, not too long.

@@ -11,7 +11,7 @@ use crate::{
     db::Databases,
     jobs::{Attempt, Failure, Handler, Job, Queue},
     support::{
-        Error, Result,
+        Error, Kind, Result,
         ids::{DocumentId, TenantId},
     },
     tenants::Tenants,
@@ -28,7 +28,8 @@ pub struct IngestDocument {
 
 impl Job for IngestDocument {
     const QUEUE: &'static str = "knowledge.ingest";
-    /// With the queue's growing waits this bridges some twenty minutes without a model server.
+    /// With the queue's growing waits this takes some twenty minutes. Where it is a model server that does not answer, a
+    /// new job begins then.
     const ATTEMPTS: u32 = 12;
 
     fn tenant(&self) -> Option<&TenantId> {
@@ -48,6 +49,8 @@ impl Enqueue for Queue<IngestDocument> {
     }
 }
 
+/// How often tenants are looked at whose documents may have lost their job.
+const RESUME_EVERY: Duration = Duration::from_mins(1);
 /// After a start there is more urgent work than old versions.
 const FIRST_PURGE: Duration = Duration::from_mins(10);
 const PURGE_EVERY: Duration = Duration::from_hours(24);
@@ -78,6 +81,10 @@ impl Handler<IngestDocument> for Ingester {
     }
 
     async fn given_up(&self, job: IngestDocument, reason: &Error) {
+        // A model server that is away all night has nothing to do with the document, whose text waits to be embedded.
+        if reason.kind() == Kind::Unavailable {
+            return self.knowledge.strand(&job.tenant);
+        }
         let marked = async {
             let db = self.databases.tenant(&job.tenant).await?;
             self.knowledge.give_up(&db, job.document, reason).await
@@ -99,14 +106,46 @@ pub async fn resume(knowledge: &Knowledge, tenants: &Tenants) -> Result<usize> {
         let one = async { knowledge.resume(&tenants.open(&tenant).await?).await };
         match one.await {
             Ok(count) => resumed += count,
-            // One that is not served now keeps nobody else waiting; its documents are looked for at the next start.
-            Err(error) => tracing::warn!(tenant = %tenant.id, %error, "unfinished documents could not be looked for"),
+            // One that is not served now keeps nobody else waiting.
+            Err(error) => {
+                tracing::warn!(tenant = %tenant.id, %error, "unfinished documents could not be looked for yet");
+                knowledge.strand(&tenant.id);
+            }
         }
     }
     if resumed > 0 {
         tracing::info!(documents = resumed, "documents that were not finished are queued again");
     }
     Ok(resumed)
+}
+
+/// Queues, each minute, the documents of tenants that may have lost their job. Ends when it is dropped.
+pub async fn keep_resuming(knowledge: Knowledge, tenants: Tenants) {
+    loop {
+        tokio::time::sleep(RESUME_EVERY).await;
+        resume_stranded(&knowledge, &tenants).await;
+    }
+}
+
+/// Queues the documents of tenants that may have lost their job, and gives how many.
+pub async fn resume_stranded(knowledge: &Knowledge, tenants: &Tenants) -> usize {
+    let mut resumed = 0;
+    for id in knowledge.stranded() {
+        let one = async {
+            match tenants.by_id(&id).await? {
+                Some(tenant) => knowledge.resume(&tenants.open(&tenant).await?).await,
+                None => Ok(0),
+            }
+        };
+        match one.await {
+            Ok(count) => resumed += count,
+            Err(error) => {
+                tracing::debug!(tenant = %id, %error, "unfinished documents could not be looked for; in a minute again");
+                knowledge.strand(&id);
+            }
+        }
+    }
+    resumed
 }
 
 /// Removes, each day, the versions whose place was taken more than so many days ago (none at all for 0), and uploads

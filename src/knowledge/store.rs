@@ -10,17 +10,10 @@ use super::{
     collections::{Reader, store::readable},
     document::{Document, Documents, Listing, Passage, Status},
 };
-use crate::{
-    audit::Actor,
-    db::violates,
-    support::{
-        Error, Result,
-        ids::{CollectionId, DocumentId, PassageId},
-    },
+use crate::support::{
+    Error, Result,
+    ids::{CollectionId, DocumentId, PassageId},
 };
-
-/// Bytes of one row of an original.
-pub(super) const PART_BYTES: usize = 1 << 20;
 
 /// Documents that the reader bound to $1 (roles) and $2 (agent) may see.
 macro_rules! documents {
@@ -95,6 +88,7 @@ pub(super) struct PassageRow {
     document_id: Uuid,
     ordinal: i32,
     locator: String,
+    page: Option<i32>,
     text: String,
 }
 
@@ -105,70 +99,10 @@ impl From<PassageRow> for Passage {
             document: DocumentId(row.document_id),
             ordinal: row.ordinal,
             locator: row.locator,
+            page: row.page,
             text: row.text,
         }
     }
-}
-
-/// A document that is about to be stored.
-pub(super) struct NewDocument<'a> {
-    pub id: DocumentId,
-    pub collection: CollectionId,
-    pub folder: &'a str,
-    pub file_name: &'a str,
-    pub media_type: &'a str,
-    pub sha256: &'a [u8],
-    pub bytes: &'a [u8],
-    pub by: &'a Actor,
-    pub at: DateTime<Utc>,
-}
-
-/// Stores a document and, unless it is there already, its original. `false` when the collection has these bytes.
-pub(super) async fn insert(pool: &PgPool, new: &NewDocument<'_>) -> Result<bool> {
-    let by = serde_json::to_value(new.by).map_err(Error::internal)?;
-    let bytes = i64::try_from(new.bytes.len()).unwrap_or(i64::MAX);
-    let mut transaction = pool.begin().await?;
-    // Takes the original's row even where it is known, so that nobody removes it meanwhile.
-    let stored: bool = sqlx::query_scalar(
-        "INSERT INTO originals (sha256, bytes) VALUES ($1, $2) ON CONFLICT (sha256) DO UPDATE SET bytes = excluded.bytes
-         RETURNING NOT EXISTS (SELECT FROM original_parts WHERE original_parts.sha256 = $1)",
-    )
-    .bind(new.sha256)
-    .bind(bytes)
-    .fetch_one(&mut *transaction)
-    .await?;
-    let inserted = sqlx::query(
-        "INSERT INTO documents (id, collection_id, folder, file_name, series, media_type, bytes, sha256, status, added_by,
-                                created_at)
-         VALUES ($1, $2, $3, $4, $1, $5, $6, $7, 'queued', $8, $9)",
-    )
-    .bind(new.id.0)
-    .bind(new.collection.0)
-    .bind(new.folder)
-    .bind(new.file_name)
-    .bind(new.media_type)
-    .bind(bytes)
-    .bind(new.sha256)
-    .bind(by)
-    .bind(new.at)
-    .execute(&mut *transaction)
-    .await;
-    match inserted {
-        Err(error) if violates(&error, "documents_content_key") => return Ok(false),
-        other => other?,
-    };
-    if stored {
-        for (part, bytes) in (0_i32..).zip(new.bytes.chunks(PART_BYTES)) {
-            sqlx::query("INSERT INTO original_parts (sha256, part, bytes) VALUES ($1, $2, $3)")
-                .bind(new.sha256)
-                .bind(part)
-                .bind(bytes)
-                .execute(&mut *transaction)
-                .await?;
-        }
-    }
-    transaction.commit().await?;
-    Ok(true)
 }
 
 /// A page of documents, without older versions, the newest first; the sums over all pages.
@@ -188,9 +122,10 @@ pub(super) async fn list(pool: &PgPool, reader: &Reader, listing: &Listing) -> R
     .bind(i64::from(listing.page) * i64::from(Listing::PAGE))
     .fetch_all(pool)
     .await?;
-    let (total, passages, unfinished) = sqlx::query_as(concat!(
+    let (total, passages, unfinished, failed) = sqlx::query_as(concat!(
         "SELECT count(*), coalesce(sum(total), 0)::bigint,
-                count(*) FILTER (WHERE status IN ('queued', 'reading', 'embedding'))
+                count(*) FILTER (WHERE status IN ('queued', 'reading', 'embedding')),
+                count(*) FILTER (WHERE status = 'failed')
          FROM documents
          WHERE status <> 'superseded' AND ($3::uuid IS NULL OR collection_id = $3)
            AND ($4::text IS NULL OR strpos(lower(folder || '/' || file_name), $4) > 0) AND collection_id IN (",
@@ -204,7 +139,7 @@ pub(super) async fn list(pool: &PgPool, reader: &Reader, listing: &Listing) -> R
     .fetch_one(pool)
     .await?;
     let documents = rows.into_iter().map(Document::try_from).collect::<Result<_>>()?;
-    Ok(Documents { documents, total, passages, unfinished })
+    Ok(Documents { documents, total, passages, unfinished, failed })
 }
 
 /// How many documents can be searched, and the titles of the newest of them.
@@ -255,32 +190,6 @@ pub(super) async fn series(pool: &PgPool, series: DocumentId) -> Result<Vec<Docu
     Ok(ids.into_iter().map(DocumentId).collect())
 }
 
-/// The present document of a collection with these bytes.
-pub(super) async fn document_of_content(
-    pool: &PgPool,
-    collection: CollectionId,
-    sha256: &[u8],
-) -> Result<Option<DocumentId>> {
-    let id: Option<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM documents WHERE collection_id = $1 AND sha256 = $2 AND status <> 'superseded'",
-    )
-    .bind(collection.0)
-    .bind(sha256)
-    .fetch_optional(pool)
-    .await?;
-    Ok(id.map(DocumentId))
-}
-
-/// Documents that a worker has still to finish.
-pub(super) async fn unfinished(pool: &PgPool) -> Result<Vec<DocumentId>> {
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM documents WHERE status IN ('queued', 'reading', 'embedding') ORDER BY created_at",
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(ids.into_iter().map(DocumentId).collect())
-}
-
 /// Some versions whose place was taken before `moment`.
 pub(super) async fn superseded_before(pool: &PgPool, moment: DateTime<Utc>) -> Result<Vec<DocumentId>> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
@@ -309,36 +218,6 @@ pub(super) fn original(pool: &PgPool, id: DocumentId) -> impl Stream<Item = Resu
     .map_err(Error::from)
 }
 
-/// Queues a document anew that failed or was cancelled. `false` when it is neither.
-pub(super) async fn retry(pool: &PgPool, id: DocumentId) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE documents SET status = 'queued', error = NULL, done = 0, total = 0, attempt = attempt + 1
-         WHERE id = $1 AND status IN ('failed', 'cancelled')",
-    )
-    .bind(id.0)
-    .execute(pool)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Stops a document that is on its way; whoever works on it has lost it. `false` when it is not on its way.
-pub(super) async fn cancel(pool: &PgPool, id: DocumentId) -> Result<bool> {
-    let mut transaction = pool.begin().await?;
-    let cancelled = sqlx::query(
-        "UPDATE documents SET status = 'cancelled', error = NULL, done = 0, total = 0, attempt = attempt + 1
-         WHERE id = $1 AND status IN ('queued', 'reading', 'embedding')",
-    )
-    .bind(id.0)
-    .execute(&mut *transaction)
-    .await?;
-    if cancelled.rows_affected() == 0 {
-        return Ok(false);
-    }
-    sqlx::query("DELETE FROM passages WHERE document_id = $1").bind(id.0).execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(true)
-}
-
 /// Deletes versions of a document with everything that came of them, and the originals that nobody else has.
 pub(super) async fn delete(pool: &PgPool, ids: &[DocumentId]) -> Result<u64> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
@@ -351,6 +230,11 @@ pub(super) async fn delete(pool: &PgPool, ids: &[DocumentId]) -> Result<u64> {
     .bind(&ids)
     .fetch_all(&mut *transaction)
     .await?;
+    // In one order, as whoever gives passages of several their vectors takes them.
+    sqlx::query("SELECT FROM documents WHERE id = ANY($1) ORDER BY id FOR UPDATE")
+        .bind(&ids)
+        .execute(&mut *transaction)
+        .await?;
     let deleted = sqlx::query("DELETE FROM documents WHERE id = ANY($1)").bind(&ids).execute(&mut *transaction).await?;
     sqlx::query(
         "DELETE FROM originals WHERE sha256 = ANY($1)
@@ -372,7 +256,7 @@ pub(super) async fn passages(
     to: i32,
 ) -> Result<Vec<Passage>> {
     let rows: Vec<PassageRow> = sqlx::query_as(concat!(
-        "SELECT passages.id, document_id, ordinal, locator, text
+        "SELECT passages.id, document_id, ordinal, locator, page, text
          FROM passages JOIN documents ON documents.id = passages.document_id
          WHERE document_id = $3 AND ordinal BETWEEN $4 AND $5 AND collection_id IN (",
         readable!("$1", "$2"),
@@ -391,7 +275,7 @@ pub(super) async fn passages(
 /// One passage.
 pub(super) async fn passage(pool: &PgPool, reader: &Reader, id: PassageId) -> Result<Option<Passage>> {
     let row: Option<PassageRow> = sqlx::query_as(concat!(
-        "SELECT passages.id, document_id, ordinal, locator, text
+        "SELECT passages.id, document_id, ordinal, locator, page, text
          FROM passages JOIN documents ON documents.id = passages.document_id
          WHERE passages.id = $3 AND collection_id IN (",
         readable!("$1", "$2"),

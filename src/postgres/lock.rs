@@ -5,11 +5,19 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use nix::unistd::geteuid;
+use nix::{
+    errno::Errno,
+    sys::signal::kill,
+    unistd::{Pid, geteuid},
+};
 
 use crate::support::{Error, Result};
+
+/// How long a holder that has died is waited for: a child that it was just starting holds a copy until it is what it will be.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Holding it means that no other `aegis` works on the data directory. Dropping it gives the directory free.
 #[derive(Debug)]
@@ -44,14 +52,20 @@ impl DataDirLock {
             .mode(0o600)
             .open(data_dir.join("lock"))
             .map_err(|error| unusable(&data_dir, &error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                return Err(in_use(&data_dir, holder.trim()));
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
+                    if began.elapsed() > PATIENCE || is_alive(holder.trim()) {
+                        return Err(in_use(&data_dir, holder.trim()));
+                    }
+                    std::thread::sleep(PATIENCE / 40);
+                }
+                Err(TryLockError::Error(error)) => return Err(unusable(&data_dir, &error)),
             }
-            Err(TryLockError::Error(error)) => return Err(unusable(&data_dir, &error)),
         }
         // The pid is a courtesy to people; the lock itself is the kernel's, so a full disk is no reason to refuse.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
@@ -62,6 +76,11 @@ impl DataDirLock {
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
+}
+
+/// Whether there is such a process. What cannot be told counts as one.
+fn is_alive(pid: &str) -> bool {
+    pid.parse::<i32>().map_or(true, |pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
 /// Root's directory may be passed through (not listed) by the unprivileged user that PostgreSQL runs as; what is
@@ -106,5 +125,20 @@ mod tests {
         assert!(refused.message().contains(&std::process::id().to_string()), "{refused}");
         drop(held);
         DataDirLock::acquire(&data_dir).unwrap();
+    }
+
+    #[test]
+    fn what_a_dead_holder_left_with_a_child_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let held = DataDirLock::acquire(home.path()).unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        fs::write(home.path().join("lock"), format!("{}\n", gone.id())).unwrap();
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE / 8);
+            drop(held);
+        });
+        DataDirLock::acquire(home.path()).unwrap();
+        child.join().unwrap();
     }
 }

@@ -147,3 +147,11 @@ uuid_ids! {
     /// One call of a tool by a model, where the provider gives it no identifier.
     CallId: "the call";
 }
+
+impl PassageId {
+    /// Where a person reads the passage in its document, on this console. A long document is shown in parts, of which the
+    /// query names the one.
+    pub fn address(self, document: DocumentId) -> String {
+        format!("/knowledge/{document}?passage={self}#passage-{self}")
+    }
+}

@@ -131,10 +131,14 @@ async fn bringing_tenants_up_to_date_goes_on_where_it_was_cut_off() {
     // Somebody holds four in the middle, as many as are brought up to date at once, so that none begins behind them.
     let mut superuser = db.superuser().await;
     let mut held = superuser.begin().await.unwrap();
-    sqlx::query("SELECT FROM control.tenant_schemas ORDER BY tenant COLLATE \"C\" OFFSET 2 LIMIT 4 FOR UPDATE")
-        .execute(&mut *held)
-        .await
-        .unwrap();
+    sqlx::query(
+        "SELECT FROM control.tenant_schemas
+         WHERE tenant IN (SELECT tenant FROM control.tenant_schemas ORDER BY tenant COLLATE \"C\" OFFSET 2 LIMIT 4)
+         FOR UPDATE",
+    )
+    .execute(&mut *held)
+    .await
+    .unwrap();
     let stop = CancellationToken::new();
     let first = Databases::open(db.server().clone(), &settings()).await.unwrap();
     assert_eq!(first.upkeep(), Some((0, 8)));

@@ -1,4 +1,4 @@
-// The knowledge base: files and folders dropped anywhere, a search that answers as one types, a question before deletion.
+// The knowledge base: files dropped anywhere, a search as one types, a question before deletion.
 import { $, call, notice, page, renew } from './kit.js';
 
 const form = $('#upload'), search = $('#search'), drop = $('#drop');
@@ -42,14 +42,14 @@ async function send(files) {
   }
 }
 
-/** Sends a file in pieces. Where the line or the page was closed it goes on. */
+/** Sends a file in pieces, and goes on where it broke off. */
 async function put(file, name, progress) {
-  const key = [name, file.size, file.lastModified].join(), coded = (text) => btoa(unescape(encodeURIComponent(text)));
+  const into = form.collection?.value ?? '', key = [name, file.size, file.lastModified, into].join(), coded = (text) => btoa(unescape(encodeURIComponent(text)));
   const tus = async (method, headers, body) => (await call(url ?? '/api/uploads', { method, body, headers })).headers;
-  const offset = (headers) => { progress.value = (at = +headers.get('upload-offset')) / file.size; };
+  const offset = (headers) => { progress.value = (at = +headers.get('upload-offset')) / (file.size || 1); };
   let url = localStorage[key], at = 0, tries = 0;
   if (url) await tus('HEAD').then(offset, () => { url = null; });
-  url ??= localStorage[key] = (await tus('POST', { 'upload-length': file.size, 'upload-metadata': `filename ${coded(name)},collection ${coded(form.collection?.value ?? '')}` })).get('location');
+  url ??= localStorage[key] = (await tus('POST', { 'upload-length': file.size, 'upload-metadata': `filename ${coded(name)},collection ${coded(into)}` })).get('location');
   do {
     try {
       offset(await tus('PATCH', { 'upload-offset': at, 'content-type': 'application/offset+octet-stream' }, file.slice(at, at + 2 ** 18)));
@@ -65,7 +65,7 @@ async function put(file, name, progress) {
 
 async function refresh() {
   try {
-    renew(await page(location.href), '#count', '#state', '#documents');
+    renew(await page($('#documents').dataset.list), '#count', '#state', '#documents');
   } catch { /* the next round tries again */ }
 }
 

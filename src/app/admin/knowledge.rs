@@ -77,6 +77,24 @@ pub(super) async fn remove_document(State(app): State<App>, Path((slug, id)): Pa
     Ok(Json(document_json(&document)))
 }
 
+/// `POST /tenants/{slug}/knowledge/documents/{id}/cancel`
+pub(super) async fn cancel_document(State(app): State<App>, Path((slug, id)): Path<(String, DocumentId)>) -> Answer {
+    let db = open(&app, &slug).await?;
+    Ok(Json(document_json(&library(&app, &db).cancel(id, Actor::Operator).await?)))
+}
+
+/// `POST /tenants/{slug}/knowledge/documents/{id}/retry`
+pub(super) async fn retry_document(State(app): State<App>, Path((slug, id)): Path<(String, DocumentId)>) -> Answer {
+    let db = open(&app, &slug).await?;
+    Ok(Json(document_json(&library(&app, &db).retry(id).await?)))
+}
+
+/// `POST /tenants/{slug}/knowledge/retry`
+pub(super) async fn retry_failed(State(app): State<App>, Path(slug): Path<String>) -> Answer {
+    let db = open(&app, &slug).await?;
+    Ok(Json(json!({ "queued": library(&app, &db).retry_failed(None).await? })))
+}
+
 async fn find_document(app: &App, db: &TenantDb, id: DocumentId) -> Result<Document> {
     library(app, db).document(id).await?.ok_or_else(|| Error::not_found("the document"))
 }

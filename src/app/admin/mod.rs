@@ -54,6 +54,9 @@ pub fn router(app: App) -> Router {
             "/tenants/{slug}/knowledge/documents/{id}",
             get(knowledge::show_document).delete(knowledge::remove_document),
         )
+        .route("/tenants/{slug}/knowledge/documents/{id}/cancel", post(knowledge::cancel_document))
+        .route("/tenants/{slug}/knowledge/documents/{id}/retry", post(knowledge::retry_document))
+        .route("/tenants/{slug}/knowledge/retry", post(knowledge::retry_failed))
         .route("/tenants/{slug}/knowledge/search", get(knowledge::search))
         .route("/tenants/{slug}/embedding", get(embedding::show_embedding).post(embedding::change_embedding))
         .route("/tenants/{slug}/embedding/cancel", post(embedding::cancel_reembedding))

@@ -8,7 +8,8 @@ const HEADING_CHARS: usize = 80;
 /// What the blocks of a section have in common.
 #[derive(Default, PartialEq, Eq)]
 pub(super) struct Place {
-    page: Option<u32>,
+    /// From 1, as the file counts.
+    pub page: Option<u32>,
     page_label: Option<String>,
     slide: Option<u32>,
     sheet: Option<String>,

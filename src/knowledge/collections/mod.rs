@@ -211,13 +211,11 @@ impl Library<'_> {
 
     /// The collection that something goes into: the one named, or the default.
     pub(super) async fn destination(&self, named: Option<CollectionId>) -> Result<CollectionId> {
-        if let Some(id) = named {
-            return Ok(self.collection(id).await?.id);
-        }
-        let default = self.collections().await?.into_iter().find(|collection| collection.is_default);
-        default.map(|collection| collection.id).ok_or_else(|| {
-            Error::forbidden("You may not read the default collection")
-                .remedy("name the collection that the file is for")
+        let found = store::destination(self.db.pool(), &self.reader, named).await?;
+        found.ok_or_else(|| match named {
+            Some(_) => Error::not_found("the collection"),
+            None => Error::forbidden("You may not read the default collection")
+                .remedy("name the collection that the file is for"),
         })
     }
 }

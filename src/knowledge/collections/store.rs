@@ -76,6 +76,25 @@ pub(super) async fn list(pool: &PgPool, reader: &Reader, one: Option<CollectionI
     rows.into_iter().map(Collection::try_from).collect()
 }
 
+/// The one named, or else the default, where the reader may see it.
+pub(super) async fn destination(
+    pool: &PgPool,
+    reader: &Reader,
+    named: Option<CollectionId>,
+) -> Result<Option<CollectionId>> {
+    let id: Option<Uuid> = sqlx::query_scalar(concat!(
+        "SELECT id FROM collections WHERE CASE WHEN $3::uuid IS NULL THEN is_default ELSE id = $3 END AND id IN (",
+        readable!("$1", "$2"),
+        ")"
+    ))
+    .bind(reader.roles())
+    .bind(reader.agent())
+    .bind(named.map(|id| id.0))
+    .fetch_optional(pool)
+    .await?;
+    Ok(id.map(CollectionId))
+}
+
 /// Stores a new one.
 pub(super) async fn insert(pool: &PgPool, id: CollectionId, draft: &CollectionDraft, at: DateTime<Utc>) -> Result<()> {
     let inserted = sqlx::query(

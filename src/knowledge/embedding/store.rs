@@ -30,6 +30,8 @@ macro_rules! text_hash {
     };
 }
 
+use text_hash;
+
 /// What a tenant's documents are searched by.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct ActiveRow {
@@ -62,18 +64,28 @@ pub(in crate::knowledge) async fn is_active(connection: &mut PgConnection, model
     Ok(active.as_deref() == Some(model))
 }
 
-/// The next passages of a document that lack this model's vector: id, and context and text as the model is to read them.
+/// A passage that lacks a vector.
+#[derive(FromRow)]
+pub(in crate::knowledge) struct Missing {
+    pub id: Uuid,
+    pub ordinal: i32,
+    /// Context and text, as the model is to read them.
+    pub text: String,
+}
+
+/// The next passages of a document, beginning with the ordinal `from`, that lack this model's vector.
 pub(in crate::knowledge) async fn without_vector(
     pool: &PgPool,
     document: Uuid,
     model: &str,
+    from: i32,
     at_most: i64,
-) -> Result<Vec<(Uuid, String)>> {
+) -> Result<Vec<Missing>> {
     Ok(sqlx::query_as(concat!(
-        "SELECT passages.id, ",
+        "SELECT passages.id, passages.ordinal, ",
         embedded_text!(),
-        " FROM passages
-         WHERE passages.document_id = $1
+        " AS text FROM passages
+         WHERE passages.document_id = $1 AND passages.ordinal >= $4
            AND NOT EXISTS (SELECT FROM passage_vectors AS vectors
                            WHERE vectors.passage_id = passages.id AND vectors.model = $2)
          ORDER BY passages.ordinal LIMIT $3"
@@ -81,31 +93,47 @@ pub(in crate::knowledge) async fn without_vector(
     .bind(document)
     .bind(model)
     .bind(at_most)
+    .bind(from)
     .fetch_all(pool)
     .await?)
 }
 
+/// Gives passages the vectors that a model has made of the same texts before: the model's parameter, which passages, and
+/// what follows.
+macro_rules! reused_vectors {
+    ($model:literal, $which:literal, $tail:literal) => {
+        concat!(
+            "INSERT INTO passage_vectors (passage_id, model, document_id, dimensions, embedding, text_hash)
+             SELECT passages.id, ",
+            $model,
+            ", passages.document_id, known.dimensions, known.embedding, known.text_hash
+             FROM passages
+             CROSS JOIN LATERAL (
+                 SELECT vectors.dimensions, vectors.embedding, vectors.text_hash FROM passage_vectors AS vectors
+                 WHERE vectors.model = ",
+            $model,
+            " AND vectors.text_hash = ",
+            text_hash!(),
+            " LIMIT 1
+             ) AS known
+             WHERE ",
+            $which,
+            " ON CONFLICT DO NOTHING",
+            $tail
+        )
+    };
+}
+use reused_vectors;
+
 /// Gives the passages of a document the vectors that this model has made of the same texts before. Within a transaction
 /// that holds the document.
-pub(in crate::knowledge) async fn reuse(connection: &mut PgConnection, document: Uuid, model: &str) -> Result<u64> {
-    let reused = sqlx::query(concat!(
-        "INSERT INTO passage_vectors (passage_id, model, document_id, dimensions, embedding, text_hash)
-         SELECT passages.id, $2, passages.document_id, known.dimensions, known.embedding, known.text_hash
-         FROM passages
-         CROSS JOIN LATERAL (
-             SELECT vectors.dimensions, vectors.embedding, vectors.text_hash FROM passage_vectors AS vectors
-             WHERE vectors.model = $2 AND vectors.text_hash = ",
-        text_hash!(),
-        " LIMIT 1
-         ) AS known
-         WHERE passages.document_id = $1
-         ON CONFLICT DO NOTHING"
-    ))
-    .bind(document)
-    .bind(model)
-    .execute(connection)
-    .await?;
-    Ok(reused.rows_affected())
+pub(in crate::knowledge) async fn reuse(connection: &mut PgConnection, document: Uuid, model: &str) -> Result<()> {
+    sqlx::query(reused_vectors!("$1", "passages.document_id = $2", ""))
+        .bind(model)
+        .bind(document)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Stores vectors of passages that are still there. Gives how many were new.

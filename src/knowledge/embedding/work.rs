@@ -98,7 +98,12 @@ async fn embed(
     model: &dyn EmbeddingModel,
     batch: &[(Uuid, String)],
 ) -> Result<bool> {
-    let (ids, texts): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
+    let all: Vec<Uuid> = batch.iter().map(|(id, _)| *id).collect();
+    let Some(reused) = claim.reuse(db.pool(), &all, embedding.clock.now()).await? else { return Ok(false) };
+    let (ids, texts): (Vec<_>, Vec<_>) = batch.iter().filter(|(id, _)| !reused.contains(id)).cloned().unzip();
+    if ids.is_empty() {
+        return Ok(true);
+    }
     match embedding.vectors(db, model, &texts, Input::Passage).await {
         Ok(vectors) => claim.add(db.pool(), &ids, &vectors, embedding.clock.now()).await,
         Err(error) => {

@@ -22,6 +22,15 @@ pub struct Documents {
     pub(super) total: i64,
     /// How many of all are still on their way to be searched.
     pub(super) unfinished: i64,
+    /// How many of all have failed.
+    pub(super) failed: i64,
+}
+
+/// What is tried again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QueuedAgain {
+    /// How many documents.
+    pub(super) queued: usize,
 }
 
 /// A document of the knowledge base, in one of its versions.

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
     KnowledgeState, actor,
-    answer::{DocumentAnswer, Documents, Hits, PassageAnswer, Uploaded, UploadedFile},
+    answer::{DocumentAnswer, Documents, Hits, PassageAnswer, QueuedAgain, Uploaded, UploadedFile},
     upload,
 };
 use crate::{
@@ -41,6 +41,7 @@ const MOST: usize = 50;
         delete_document,
         cancel_document,
         retry_document,
+        retry_failed,
         search_passages,
         show_passage
     ),
@@ -126,7 +127,7 @@ pub async fn list_documents(
     let listing = Listing { collection, name: name.unwrap_or_default(), page: page.unwrap_or_default() };
     let found = state.library(&tenant).list(&listing).await?;
     let documents = found.documents.into_iter().map(Into::into).collect();
-    Ok(Json(Documents { documents, total: found.total, unfinished: found.unfinished }))
+    Ok(Json(Documents { documents, total: found.total, unfinished: found.unfinished, failed: found.failed }))
 }
 
 /// Stop a document
@@ -163,6 +164,31 @@ pub async fn retry_document(
     Path(id): Path<DocumentId>,
 ) -> Result<Json<DocumentAnswer>> {
     Ok(Json(state.library(&tenant).retry(id).await?.into()))
+}
+
+/// Which documents that failed.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Retried {
+    /// Only those of this collection.
+    collection: Option<CollectionId>,
+}
+
+/// Try all documents again that failed
+#[utoipa::path(
+    post,
+    path = "/api/knowledge/retry",
+    tag = "knowledge",
+    params(Retried),
+    responses((status = 202, body = QueuedAgain))
+)]
+pub async fn retry_failed(
+    State(state): State<KnowledgeState>,
+    tenant: InTenant,
+    Query(retried): Query<Retried>,
+) -> Result<(StatusCode, Json<QueuedAgain>)> {
+    let queued = state.library(&tenant).retry_failed(retried.collection).await?;
+    Ok((StatusCode::ACCEPTED, Json(QueuedAgain { queued })))
 }
 
 /// Delete a document

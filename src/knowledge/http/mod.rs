@@ -20,8 +20,8 @@ use axum::{
 use serde::Deserialize;
 
 pub use api::{
-    KnowledgeApi, add_documents, cancel_document, delete_document, list_documents, retry_document, search_passages,
-    show_passage,
+    KnowledgeApi, add_documents, cancel_document, delete_document, list_documents, retry_document, retry_failed,
+    search_passages, show_passage,
 };
 pub use collections::{
     Colleagues, CollectionsApi, change_collection, change_collection_by_form, create_collection,
@@ -38,16 +38,18 @@ use crate::{
     http::{
         self,
         context::RequestContext,
-        extract::{Path, Query},
+        extract::{Form, Path, Query},
         frame::{Frame, Section},
     },
     support::{
         Error, Result,
         clock::SharedClock,
-        ids::{CollectionId, DocumentId},
+        ids::{CollectionId, DocumentId, PassageId},
     },
 };
 
+/// Passages of a document on one page.
+const PASSAGES: i32 = 200;
 /// How many passages a search shows.
 const HITS: usize = 10;
 
@@ -89,7 +91,10 @@ struct KnowledgePage {
     within: Option<String>,
     refusals: Vec<String>,
     documents: Vec<DocumentView>,
-    /// Addresses of the pages before and after this one.
+    /// How many of the list failed.
+    failed: i64,
+    /// Addresses of this page of the list without what is searched for, and of those before and after it.
+    here: String,
     earlier: Option<String>,
     later: Option<String>,
     /// Whether the page should look again soon.
@@ -106,6 +111,9 @@ struct DocumentPage {
     frame: Frame,
     document: DocumentView,
     passages: Vec<PassageView>,
+    /// The ordinals with which the parts before and after this one begin.
+    earlier: Option<i32>,
+    later: Option<i32>,
     versions: Vec<Version>,
     busy: bool,
     may_write: bool,
@@ -159,7 +167,12 @@ impl Asked {
         self.collection == collection.id.to_string()
     }
 
-    /// The address of another page of the same list.
+    /// Whether the list leaves documents out by what they are called.
+    fn is_narrow(&self) -> bool {
+        !self.name.is_empty()
+    }
+
+    /// The address of a page of the same list.
     fn at(&self, page: u32) -> String {
         let kept = [("collection", &self.collection), ("name", &self.name)].into_iter();
         let kept = kept.filter(|(_, value)| !value.is_empty());
@@ -197,16 +210,32 @@ pub async fn add_documents_by_form(
     knowledge_page(&state, &context, &tenant, Asked::default(), refusals).await
 }
 
+/// Which part of a document, `?from=200` or `?passage=…`.
+#[derive(Deserialize)]
+pub struct Part {
+    /// The ordinal of a passage.
+    from: Option<i32>,
+    /// A passage, which says more.
+    passage: Option<PassageId>,
+}
+
 /// `GET /knowledge/{document}`
 pub async fn show_document(
     State(state): State<KnowledgeState>,
     context: RequestContext,
     tenant: InTenant,
     Path(id): Path<DocumentId>,
+    Query(part): Query<Part>,
 ) -> Result<Response> {
     let library = state.library(&tenant);
     let document = library.document(id).await?.ok_or_else(|| Error::not_found("the document"))?;
-    let passages = library.passages(id).await?.into_iter();
+    let named = match part.passage {
+        Some(passage) => library.passage(passage).await?.filter(|passage| passage.document == id),
+        None => None,
+    };
+    let from = named.map_or(part.from.unwrap_or_default(), |passage| passage.ordinal).max(0) / PASSAGES * PASSAGES;
+    let last = from.saturating_add(PASSAGES - 1);
+    let passages = library.passages_between(id, from, last).await?.into_iter();
     let passages = passages.map(|passage| view::passage(passage, &document.media_type)).collect();
     let now = state.clock.now();
     let versions = library.versions(document.series).await?;
@@ -215,6 +244,8 @@ pub async fn show_document(
         frame: tenant.signed_in.frame(&context, &document.title, Section::Knowledge),
         busy: view::is_busy(&document),
         may_write: tenant.signed_in.may(Permission::KnowledgeWrite),
+        earlier: (from > 0).then_some(from - PASSAGES),
+        later: (last < document.passages - 1).then_some(last + 1),
         document: view::document(document, now),
         passages,
         versions,
@@ -251,6 +282,24 @@ pub async fn retry_document_by_form(
     unless_settled(state.library(&tenant).retry(id).await.map(|document| document.status))
 }
 
+/// Which collection, or nothing for all.
+#[derive(Deserialize)]
+pub struct Which {
+    #[serde(default)]
+    collection: String,
+}
+
+/// `POST /knowledge/retry`: everything that failed, of a collection or of all.
+pub async fn retry_failed_by_form(
+    State(state): State<KnowledgeState>,
+    tenant: InTenant,
+    Form(which): Form<Which>,
+) -> Result<Response> {
+    let asked = Asked { collection: which.collection, ..Asked::default() };
+    state.library(&tenant).retry_failed(asked.collection()?).await?;
+    Ok(Redirect::to(&asked.at(0)).into_response())
+}
+
 /// A button that came too late (the document was ready meanwhile) is no error for a person: the list tells.
 fn unless_settled(done: Result<Status>) -> Result<Response> {
     match done {
@@ -284,6 +333,8 @@ async fn knowledge_page(
         within,
         refusals,
         busy: found.unfinished > 0,
+        failed: found.failed,
+        here: asked.at(asked.page),
         earlier: asked.page.checked_sub(1).map(|page| asked.at(page)),
         later: i64::try_from(shown).is_ok_and(|shown| shown < found.total).then(|| asked.at(asked.page + 1)),
         documents: found.documents.into_iter().map(|document| view::document(document, now)).collect(),

@@ -2,6 +2,7 @@
 //! a page.
 
 use axum::{
+    body::Body,
     extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
@@ -15,7 +16,7 @@ use crate::{
         extract::{Path, Query},
         format::percent_encoded,
     },
-    knowledge::extract::Kind,
+    knowledge::{Original, extract::Kind},
     support::{Error, Result, ids::DocumentId},
 };
 
@@ -36,11 +37,11 @@ pub async fn download_original(
     Query(how): Query<How>,
 ) -> Result<Response> {
     let found = state.library(&tenant).original(id).await?;
-    let (file_name, media_type, bytes) = found.ok_or_else(|| Error::not_found("the document"))?;
+    let Original { title, media_type, bytes, parts } = found.ok_or_else(|| Error::not_found("the document"))?;
     let shown = how.show.is_some() && media_type == Kind::Pdf.media_type();
     let kind = HeaderValue::from_str(&media_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
     let disposition = if shown { "inline" } else { "attachment" };
-    let disposition = HeaderValue::from_str(&named(disposition, &file_name)).map_err(Error::internal)?;
+    let disposition = HeaderValue::from_str(&named(disposition, &title)).map_err(Error::internal)?;
     // In a sandbox Chromium shows no PDF at all; what is left of the policy still keeps it from loading anything.
     let policy = if shown {
         "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'"
@@ -49,10 +50,11 @@ pub async fn download_original(
     };
     let headers = [
         (header::CONTENT_TYPE, kind),
+        (header::CONTENT_LENGTH, HeaderValue::from(bytes)),
         (header::CONTENT_DISPOSITION, disposition),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, Body::from_stream(parts)).into_response())
 }
 
 /// RFC 6266: a name for old browsers in plain letters, and the true one percent-encoded.

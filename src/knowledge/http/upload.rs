@@ -13,6 +13,8 @@ use crate::{
     support::{Error, Kind, Result, ids::CollectionId},
 };
 
+/// Bytes of a collection's id, and some room.
+const LONGEST_ID: u64 = 64;
 /// The most files of one request.
 const MOST_FILES: usize = 200;
 /// What one request may bring beyond the limit of one file until it is given up: it is being read to be thrown away.
@@ -33,7 +35,8 @@ pub(super) async fn take(state: &KnowledgeState, tenant: &InTenant, mut form: Mu
     let (mut outcomes, mut collection) = (Vec::new(), None);
     while let Some(field) = form.next_field().await.map_err(broken)? {
         if field.name() == Some("collection") {
-            collection = named(&field.text().await.map_err(broken)?)?;
+            let id = read(field, "collection", LONGEST_ID).await?.ok_or_else(|| Error::not_found("the collection"))?;
+            collection = named(&String::from_utf8_lossy(&id))?;
             continue;
         }
         if field.name() != Some("file") {

@@ -68,13 +68,14 @@ pub(super) struct PassageView {
 
 /// A passage that a search found.
 pub(super) struct HitView {
-    pub(super) document_id: String,
-    pub(super) passage_id: String,
+    pub(super) document_id: DocumentId,
+    /// Where the passage stands in its document.
+    pub(super) address: String,
     pub(super) title: String,
     pub(super) locator: Vec<Piece>,
     pub(super) pieces: Vec<Piece>,
     /// The page of the original, where the browser can open it there.
-    pub(super) page: Option<String>,
+    pub(super) page: Option<i32>,
     /// Where its document is.
     pub(super) place: String,
     /// Why it was found, in lines.
@@ -174,16 +175,15 @@ pub(super) fn passage(passage: Passage, media_type: &str) -> PassageView {
 
 /// A passage that was found, with the words of the query marked.
 pub(super) fn hit(hit: Hit, query: &str) -> HitView {
-    let page = hit.passage.locator.strip_prefix("page ").filter(|page| page.parse::<u32>().is_ok());
     let place = [hit.collection.as_str(), hit.folder.as_str()];
     let place: Vec<&str> = place.into_iter().filter(|part| !part.is_empty()).collect();
     HitView {
-        page: page.filter(|_| hit.media_type == Kind::Pdf.media_type()).map(str::to_owned),
+        page: hit.passage.page.filter(|_| hit.media_type == Kind::Pdf.media_type()),
         place: place.join(" / "),
         why: why(&hit),
         same: hit.same.into_iter().map(|same| (same.title, same.locator)).collect(),
-        document_id: hit.passage.document.to_string(),
-        passage_id: hit.passage.id.to_string(),
+        document_id: hit.passage.document,
+        address: hit.passage.id.address(hit.passage.document),
         pieces: snippet::snippet(without_headings(&hit.passage.text), query),
         locator: snippet::snippet(&hit.passage.locator, query),
         title: hit.title,

@@ -189,13 +189,13 @@ async fn embed(knowledge: &Knowledge, db: &TenantDb, claim: &Claim) -> Result<Ke
     if !claim.reuse_vectors(db.pool(), &name).await? {
         return Ok(Kept::Overtaken);
     }
+    let mut from = 0;
     loop {
-        let missing = claim.without_vector(db.pool(), &name, 4 * i64::try_from(BATCH).unwrap_or(16)).await?;
-        if missing.is_empty() {
-            return Ok(Kept::Done(name));
-        }
+        let missing = claim.without_vector(db.pool(), &name, from, 4 * i64::try_from(BATCH).unwrap_or(16)).await?;
+        let Some(last) = missing.last() else { return Ok(Kept::Done(name)) };
+        from = last.ordinal + 1;
         for batch in missing.chunks(BATCH) {
-            let (ids, texts): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
+            let (ids, texts): (Vec<_>, Vec<_>) = batch.iter().map(|one| (one.id, one.text.clone())).unzip();
             let vectors =
                 knowledge.embedding().vectors(db, &*model, &texts, Input::Passage).await.map_err(unavailable)?;
             match claim.add_vectors(db.pool(), &name, &ids, &vectors).await? {

@@ -82,6 +82,8 @@ impl Claim {
         let ids: Vec<Uuid> = drafts.iter().map(|_| PassageId::generate().0).collect();
         let ordinals: Vec<i32> = drafts.iter().map(|draft| draft.ordinal).collect();
         let column = |field: fn(&Draft) -> &String| drafts.iter().map(|draft| field(draft).clone()).collect::<Vec<_>>();
+        let pages: Vec<Option<i32>> =
+            drafts.iter().map(|draft| draft.page.and_then(|page| i32::try_from(page).ok())).collect();
         let plain: Vec<String> =
             drafts.iter().map(|draft| language::plain(&format!("{}\n{}", draft.context, draft.text))).collect();
         let mut transaction = pool.begin().await?;
@@ -89,12 +91,12 @@ impl Claim {
             return Ok(false);
         }
         sqlx::query(
-            "INSERT INTO passages (id, document_id, ordinal, locator, context, text, searchable)
-             SELECT id, $1, ordinal, locator, context, text,
+            "INSERT INTO passages (id, document_id, ordinal, locator, page, context, text, searchable)
+             SELECT id, $1, ordinal, locator, page, context, text,
                     setweight(to_tsvector($7::regconfig, context), 'B') || to_tsvector($7::regconfig, text)
                         || to_tsvector('simple', plain)
-             FROM unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $8::text[])
-                  AS drafts (id, ordinal, locator, context, text, plain)",
+             FROM unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $8::text[], $9::integer[])
+                  AS drafts (id, ordinal, locator, context, text, plain, page)",
         )
         .bind(self.id)
         .bind(ids)
@@ -104,6 +106,7 @@ impl Claim {
         .bind(column(|draft| &draft.text))
         .bind(language)
         .bind(plain)
+        .bind(pages)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
@@ -140,15 +143,28 @@ impl Claim {
         }
         if vectors::is_active(&mut transaction, model).await? {
             vectors::reuse(&mut transaction, self.id, model).await?;
-            self.count_vectors(&mut transaction, model).await?;
+            sqlx::query(
+                "UPDATE documents
+                 SET done = (SELECT count(*) FROM passage_vectors WHERE document_id = $1 AND model = $2) WHERE id = $1",
+            )
+            .bind(self.id)
+            .bind(model)
+            .execute(&mut *transaction)
+            .await?;
         }
         transaction.commit().await?;
         Ok(true)
     }
 
-    /// The next passages that lack this model's vector: id, and context and text as the model is to read them.
-    pub(super) async fn without_vector(&self, pool: &PgPool, model: &str, at_most: i64) -> Result<Vec<(Uuid, String)>> {
-        vectors::without_vector(pool, self.id, model, at_most).await
+    /// The next passages, beginning with the ordinal `from`, that lack this model's vector.
+    pub(super) async fn without_vector(
+        &self,
+        pool: &PgPool,
+        model: &str,
+        from: i32,
+        at_most: i64,
+    ) -> Result<Vec<vectors::Missing>> {
+        vectors::without_vector(pool, self.id, model, from, at_most).await
     }
 
     /// Stores vectors and the progress that they mean, unless another model is the active one by now.
@@ -166,22 +182,14 @@ impl Claim {
         if !vectors::is_active(&mut transaction, model).await? {
             return Ok(Kept::AnotherModel);
         }
-        vectors::insert(&mut transaction, model, ids, made).await?;
-        self.count_vectors(&mut transaction, model).await?;
+        let added = vectors::insert(&mut transaction, model, ids, made).await?;
+        sqlx::query("UPDATE documents SET done = done + $2 WHERE id = $1")
+            .bind(self.id)
+            .bind(i32::try_from(added).unwrap_or(i32::MAX))
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(Kept::Done(()))
-    }
-
-    async fn count_vectors(&self, connection: &mut PgConnection, model: &str) -> Result<()> {
-        sqlx::query(
-            "UPDATE documents SET done = (SELECT count(*) FROM passage_vectors WHERE document_id = $1 AND model = $2)
-             WHERE id = $1",
-        )
-        .bind(self.id)
-        .bind(model)
-        .execute(connection)
-        .await?;
-        Ok(())
     }
 
     /// Shows the document to searches, and takes the versions of it that are older out of them, in one step. A document
@@ -205,7 +213,7 @@ impl Claim {
         let others: Vec<Other> = sqlx::query_as(
             "SELECT other.id, other.series, other.version, other.status = 'ready' AS is_ready,
                     other.status IN ('failed', 'cancelled') AS is_dud,
-                    (other.created_at, other.id) > (own.created_at, own.id) AS is_newer
+                    (other.uploaded_at, other.id) > (own.uploaded_at, own.id) AS is_newer
              FROM documents AS own
              JOIN documents AS other USING (collection_id, folder, file_name)
              WHERE own.id = $1 AND other.id <> own.id
@@ -217,6 +225,7 @@ impl Claim {
         let last = others.iter().filter(|other| !other.is_dud).max_by_key(|other| other.version);
         let overtaken = others.iter().any(|other| other.is_newer && other.is_ready);
         let version = last.map_or(1, |other| other.version + 1);
+        let series = last.map_or(self.id, |other| other.series);
         sqlx::query(
             "UPDATE documents
              SET status = CASE WHEN $5 THEN 'superseded' ELSE 'ready' END, superseded_at = CASE WHEN $5 THEN $2 END,
@@ -225,19 +234,21 @@ impl Claim {
         )
         .bind(self.id)
         .bind(at)
-        .bind(last.map_or(self.id, |other| other.series))
+        .bind(series)
         .bind(version)
         .bind(overtaken)
         .execute(&mut *transaction)
         .await?;
+        let older = |other: &&Other| !other.is_newer;
         let replaced: Vec<Uuid> =
-            others.iter().filter(|other| other.is_ready && !other.is_newer).map(|other| other.id).collect();
+            others.iter().filter(older).filter(|other| other.is_ready).map(|other| other.id).collect();
         // What could not be read under this name before has been put right by this.
-        let duds = others.iter().filter(|other| other.is_dud && !other.is_newer).map(|other| other.id);
+        let duds = others.iter().filter(older).filter(|other| other.is_dud).map(|other| other.id);
         let gone: Vec<Uuid> = if overtaken { vec![self.id] } else { replaced.iter().copied().chain(duds).collect() };
-        sqlx::query("UPDATE documents SET status = 'superseded', superseded_at = $2 WHERE id = ANY($1)")
+        sqlx::query("UPDATE documents SET status = 'superseded', superseded_at = $2, series = $3 WHERE id = ANY($1)")
             .bind(&gone)
             .bind(at)
+            .bind(series)
             .execute(&mut *transaction)
             .await?;
         // Nobody searches them; their passages stay, to be opened by who cited them.

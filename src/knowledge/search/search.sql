@@ -114,7 +114,7 @@ fused AS (
     ORDER BY score DESC, id
     LIMIT $5
 )
-SELECT passages.id, passages.document_id, passages.ordinal, passages.locator, passages.text,
+SELECT passages.id, passages.document_id, passages.ordinal, passages.locator, passages.page, passages.text,
        documents.file_name AS title, documents.folder, documents.media_type, documents.version,
        collections.name AS collection,
        -- 1 is first in both lists.

@@ -93,6 +93,7 @@ mod tests {
                 document,
                 ordinal,
                 locator: format!("page {page}"),
+                page: Some(page),
                 text: text.to_owned(),
             },
             title: "a.md".to_owned(),

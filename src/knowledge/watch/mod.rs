@@ -40,6 +40,28 @@ pub(super) struct Seen {
     pub modified_at: DateTime<Utc>,
 }
 
+impl Seen {
+    /// Stands for what cannot be looked at.
+    const NOTHING: Self = Self { bytes: 0, modified_at: DateTime::UNIX_EPOCH };
+}
+
+/// What is found in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    File(Seen),
+    /// A folder or a name that cannot be read, and why.
+    Unreadable(&'static str),
+}
+
+impl Found {
+    fn seen(&self) -> Seen {
+        match self {
+            Self::File(seen) => *seen,
+            Self::Unreadable(_) => Seen::NOTHING,
+        }
+    }
+}
+
 /// A file that could not be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
@@ -86,11 +108,17 @@ impl Knowledge {
     pub async fn look_into(&self, db: &TenantDb, folder: &Path) -> Result<usize> {
         let collections = self.open(db, Reader::everything()).collections().await?;
         let mut taken = 0;
-        for entry in entries(folder).map_err(|error| unreadable(folder, error))? {
+        let own = folder.to_owned();
+        let within = tokio::task::spawn_blocking(move || entries(&own)).await.map_err(Error::internal)?;
+        for entry in within.map_err(|error| unreadable(folder, error))? {
             let name = entry.file_name().to_string_lossy().to_lowercase();
             let collection = collections.iter().find(|collection| collection.name.to_lowercase() == name);
             if let Some(collection) = collection.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-                taken += self.look_into_one(db, collection, &entry.path()).await?;
+                match self.look_into_one(db, collection, &entry.path()).await {
+                    Ok(count) => taken += count,
+                    // The folder of one collection says nothing about those of the others.
+                    Err(error) => tracing::warn!(tenant = %db.tenant(), %error, "a watched folder was not looked into"),
+                }
             }
         }
         Ok(taken)
@@ -110,14 +138,19 @@ impl Knowledge {
         let found = found.map_err(|error| unreadable(folder, error))?;
         let known: HashMap<String, store::Known> = store::known(db.pool(), collection.id).await?;
         let mut taken = 0;
-        for (path, seen) in &found {
-            match known.get(path) {
-                Some(known) if known.seen == *seen && known.settled => {}
-                // It stood still since the last look.
-                Some(known) if known.seen == *seen => {
-                    taken += usize::from(self.take(db, collection, folder, path, *seen).await?);
+        for (path, found) in &found {
+            let (seen, known) = (found.seen(), known.get(path));
+            match (found, known) {
+                (_, Some(known)) if known.seen == seen && known.settled => {}
+                (Found::Unreadable(reason), _) => {
+                    store::note(db.pool(), collection.id, path, seen).await?;
+                    store::settle(db.pool(), collection.id, path, seen, Some((*reason).to_owned())).await?;
                 }
-                _ => store::note(db.pool(), collection.id, path, *seen).await?,
+                // It stood still since the last look.
+                (Found::File(_), Some(known)) if known.seen == seen => {
+                    taken += usize::from(self.take(db, collection, folder, path, seen).await?);
+                }
+                _ => store::note(db.pool(), collection.id, path, seen).await?,
             }
         }
         let gone: Vec<&str> = known.keys().filter(|path| !found.contains_key(*path)).map(String::as_str).collect();
@@ -157,7 +190,12 @@ impl Knowledge {
                 settled(None).await?;
                 Ok(true)
             }
-            Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => Err(error),
+            Err(error) if error.kind() == Kind::Unavailable => Err(error),
+            // A fault of ours with one file keeps no other out; it is looked at again.
+            Err(error) if error.kind() == Kind::Internal => {
+                tracing::error!(tenant = %db.tenant(), %error, "a file of a watched folder could not be taken");
+                Ok(false)
+            }
             Err(error) => {
                 settled(Some(error.to_string())).await?;
                 Ok(false)
@@ -166,28 +204,40 @@ impl Knowledge {
     }
 }
 
-/// Every file below `root` with its path from there. What is hidden, links, and whatever is no plain file stay out.
-fn files_below(root: &Path) -> io::Result<HashMap<String, Seen>> {
-    let (mut found, mut folders) = (HashMap::new(), vec![(root.to_owned(), String::new(), 0)]);
-    while let Some((folder, above, depth)) = folders.pop() {
-        for entry in entries(&folder)? {
-            let name = entry.file_name();
-            let (Some(name), Ok(kind)) = (name.to_str(), entry.file_type()) else { continue };
-            let path = format!("{above}{name}");
-            if kind.is_dir() && depth < DEPTH {
-                folders.push((entry.path(), format!("{path}/"), depth + 1));
-            } else if kind.is_file() {
-                if found.len() == MOST_FILES {
-                    tracing::warn!(folder = %root.display(), "more than {MOST_FILES} files; the others are left alone");
-                    return Ok(found);
+/// Every file below `root` with its path from there, and what cannot be looked at. What is hidden, links, and whatever is
+/// no plain file stay out.
+fn files_below(root: &Path) -> io::Result<HashMap<String, Found>> {
+    let mut found = HashMap::new();
+    let mut folders = vec![(entries(root)?, String::new(), 0)];
+    while let Some((entries_here, above, depth)) = folders.pop() {
+        for entry in entries_here {
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = format!("{above}{}", entry.file_name().to_string_lossy());
+            if entry.file_name().to_str().is_none() {
+                found.insert(path, Found::Unreadable("Its name is not in UTF-8: rename it"));
+            } else if kind.is_dir() && depth == DEPTH {
+                found.insert(path, Found::Unreadable("The folder lies too deep: move it further up"));
+            } else if kind.is_dir() {
+                match entries(&entry.path()) {
+                    Ok(below) => folders.push((below, format!("{path}/"), depth + 1)),
+                    // It may have gone since it was listed.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(_) => {
+                        let reason = "The folder cannot be read: let the appliance's user read it";
+                        found.insert(path, Found::Unreadable(reason));
+                    }
                 }
-                // It may have gone since it was listed.
+            } else if kind.is_file() {
                 let Ok(metadata) = entry.metadata() else { continue };
                 let modified_at = metadata.modified().map_or(DateTime::UNIX_EPOCH, DateTime::<Utc>::from);
                 // The database keeps microseconds.
                 let modified_at = DateTime::from_timestamp_micros(modified_at.timestamp_micros()).unwrap_or_default();
                 let bytes = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
-                found.insert(path, Seen { bytes, modified_at });
+                found.insert(path, Found::File(Seen { bytes, modified_at }));
+            }
+            if found.len() == MOST_FILES {
+                tracing::warn!(folder = %root.display(), "more than {MOST_FILES} files; the others are left alone");
+                return Ok(found);
             }
         }
     }

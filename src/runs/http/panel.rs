@@ -166,7 +166,11 @@ fn passages(list: &Value) -> Vec<Passage> {
         score: passage["score"].as_f64().map(|score| format!("{score:.3}")).unwrap_or_default(),
         // The locator stands above it.
         text: without_headings(&text(passage, "text")).to_owned(),
-        href: format!("/knowledge/{}#passage-{}", text(passage, "document_id"), text(passage, "passage_id")),
+        href: format!(
+            "/knowledge/{}?passage={id}#passage-{id}",
+            text(passage, "document_id"),
+            id = text(passage, "passage_id")
+        ),
     };
     list.as_array().into_iter().flatten().map(passage).collect()
 }

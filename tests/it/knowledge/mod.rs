@@ -7,6 +7,7 @@ mod fixture;
 mod hostile;
 mod ingest;
 mod ingest_bench;
+mod intake;
 mod jobs;
 mod killed;
 mod moving;

@@ -244,6 +244,18 @@ async fn the_same_text_is_embedded_once_and_forgotten_with_its_last_passage() {
 }
 
 #[tokio::test]
+async fn a_change_of_the_model_embeds_the_same_text_once() {
+    let case = Move::new().await;
+    case.ingest("2025/a.md", sections(0..40)).await;
+    case.ingest("2026/a.md", format!("{}# Section 40\n\nSomething new.\n\n", sections(0..40))).await;
+    case.start().await;
+    case.work().await.unwrap();
+    assert_eq!(case.vectors().await, [("test/new".to_owned(), 81)]);
+    // Where both copies are in one batch the model reads both.
+    assert!(case.new.read() < 41 + 32, "{}", case.new.read());
+}
+
+#[tokio::test]
 async fn only_what_is_offered_can_be_chosen_and_only_one_change_goes_on() {
     let case = Move::new().await;
     case.ingest("a.md", sections(0..3)).await;

@@ -42,7 +42,7 @@ async fn a_file_comes_over_a_line_that_breaks_and_is_the_same_file() {
             assert_eq!((arrived.received, arrived.bytes), (length, length));
             let document = added.unwrap().document;
             assert_eq!((document.folder.as_str(), document.title.as_str()), ("lists", "long.txt"));
-            assert!(library.original(document.id).await.unwrap().unwrap().2 == bytes);
+            assert!(library.original(document.id).await.unwrap().unwrap().collect().await.unwrap() == bytes);
             assert_eq!((document.status, fixture.queue.0.lock().unwrap().len()), (Status::Queued, 1));
         } else {
             let error = library.append_upload(ada, id, position, broken(&bytes[at..to])).await.unwrap_err();
@@ -79,7 +79,7 @@ async fn pieces_at_the_wrong_place_from_others_or_beyond_the_end_are_refused_and
     assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     let (_, added) = library.append_upload(ada, id, 8, whole(b"89")).await.unwrap();
     let document = added.unwrap().document;
-    assert_eq!(library.original(document.id).await.unwrap().unwrap().2, b"0123456789");
+    assert_eq!(library.original(document.id).await.unwrap().unwrap().collect().await.unwrap(), b"0123456789");
 
     // A whole file of no known type is refused with its reason, and gone.
     let id = library.begin_upload(ada, "photo.png", 8, None).await.unwrap();

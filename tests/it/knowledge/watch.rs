@@ -1,6 +1,11 @@
 //! Folders that collections are filled from.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    path::Path,
+};
 
 use aegis::{
     accounts::Role,
@@ -64,4 +69,27 @@ async fn what_stands_still_is_taken_once_and_again_when_it_has_changed() {
     assert_eq!(look(&fixture, root.path()).await, 0);
     assert_eq!(documents(&fixture).await.len(), 1);
     assert_eq!(fixture.search("days").await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_at_is_told_and_keeps_nothing_else_out() {
+    let fixture = Fixture::new().await;
+    let general = fixture.library().collections().await.unwrap().remove(0);
+    let root = tempfile::tempdir().unwrap();
+    let mut deep = root.path().join("general");
+    for level in 0..20 {
+        deep = deep.join(format!("level {level}"));
+    }
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("lost.md"), "# Lost").unwrap();
+    let folder = root.path().join("general");
+    fs::write(folder.join(OsStr::from_bytes(b"caf\xe9.md")), "# Coffee").unwrap();
+    fs::write(folder.join("good.md"), "# Good").unwrap();
+    assert_eq!((look(&fixture, root.path()).await, look(&fixture, root.path()).await), (0, 1));
+    let refused = fixture.knowledge.refused_files(&fixture.db, &general).await.unwrap();
+    let told: Vec<_> = refused.iter().map(|refused| refused.reason.as_str()).collect();
+    assert_eq!(told, ["Its name is not in UTF-8: rename it", "The folder lies too deep: move it further up"]);
+    fs::remove_dir_all(folder.join("level 0")).unwrap();
+    look(&fixture, root.path()).await;
+    assert_eq!(fixture.knowledge.refused_files(&fixture.db, &general).await.unwrap().len(), 1);
 }

@@ -112,7 +112,7 @@ async fn whoever_leaves_the_terminal_stops_their_pull_and_nobody_elses() {
     let ollama = StandIn::start().await;
     let mut aegis = appliance(&ollama);
     aegis.serve();
-    ollama.registry([Registry::Gives(Duration::from_millis(400))]);
+    ollama.registry([Registry::Gives(Duration::from_secs(5))]);
     let mut waiting = aegis.command(&["models", "pull", "llama3.3"]).spawn().unwrap();
     until(|| !ollama.pulls().is_empty()).await;
     // Ctrl-C

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     super::{Progress, Reembedding, Status},
-    embedded_text, insert,
+    embedded_text, insert, reused_vectors, text_hash,
 };
 use crate::{
     audit::Actor,
@@ -230,7 +230,40 @@ impl Claim {
         if !self.hold(&mut transaction).await? {
             return Ok(false);
         }
+        hold_documents(&mut transaction, ids).await?;
         let added = insert(&mut transaction, &self.model, ids, vectors).await?;
+        self.count(&mut transaction, added, at).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Gives passages the vectors that the new model has made of the same texts already, and says which. `None` when the
+    /// claim is lost.
+    pub(in crate::knowledge::embedding) async fn reuse(
+        &self,
+        pool: &PgPool,
+        ids: &[Uuid],
+        at: DateTime<Utc>,
+    ) -> Result<Option<Vec<Uuid>>> {
+        let mut transaction = pool.begin().await?;
+        if !self.hold(&mut transaction).await? {
+            return Ok(None);
+        }
+        hold_documents(&mut transaction, ids).await?;
+        let reused: Vec<Uuid> =
+            sqlx::query_scalar(reused_vectors!("$1", "passages.id = ANY ($2)", " RETURNING passage_id"))
+                .bind(&self.model)
+                .bind(ids)
+                .fetch_all(&mut *transaction)
+                .await?;
+        if !reused.is_empty() {
+            self.count(&mut transaction, reused.len() as u64, at).await?;
+        }
+        transaction.commit().await?;
+        Ok(Some(reused))
+    }
+
+    async fn count(&self, connection: &mut PgConnection, added: u64, at: DateTime<Utc>) -> Result<()> {
         sqlx::query(
             "UPDATE reembeddings
              SET done = done + $2, total = greatest(total, done + $2), status = 'running', reason = NULL,
@@ -241,10 +274,9 @@ impl Claim {
         .bind(self.id)
         .bind(i32::try_from(added).unwrap_or(i32::MAX))
         .bind(at)
-        .execute(&mut *transaction)
+        .execute(connection)
         .await?;
-        transaction.commit().await?;
-        Ok(true)
+        Ok(())
     }
 
     /// Says what the next attempt waits for.
@@ -318,6 +350,18 @@ impl Claim {
         transaction.commit().await?;
         Ok(Switch::Done)
     }
+}
+
+/// Locks the documents of passages, before the passages themselves are, as whoever deletes a document does.
+async fn hold_documents(connection: &mut PgConnection, passages: &[Uuid]) -> Result<()> {
+    sqlx::query(
+        "SELECT FROM documents WHERE id IN (SELECT document_id FROM passages WHERE id = ANY ($1))
+         ORDER BY id FOR KEY SHARE",
+    )
+    .bind(passages)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// What came of the attempt to switch.
