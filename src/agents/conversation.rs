@@ -176,12 +176,12 @@ pub(super) fn within(mut history: Vec<Message>, bytes: usize) -> Vec<Message> {
     history.split_off(history.len() - kept)
 }
 
-/// What to search for when the search is made from the question alone.
+/// What to search for when the search is made from the question alone, for a model that calls no tools; one that does
+/// writes its own query, with the conversation before it.
 ///
 /// A question that leans on the one before it ("and for part-timers?", "how long is it?") finds little by its own words, so
-/// the previous question goes with it. It is taken to lean when it has fewer than three words that carry meaning, or
-/// contains a word that points back. That is a guess from the outside of the words; a model that rewrites the question
-/// will do better.
+/// the previous question goes with it. It is taken to lean when it has few words that carry meaning, or contains a word
+/// that points back. That is a guess from the outside of the words, and where it is wrong the search has some words more.
 pub(super) fn search_query(question: &str, previous: Option<&str>) -> String {
     match previous {
         Some(previous) if leans_back(question) => format!("{previous} {question}"),
@@ -189,15 +189,23 @@ pub(super) fn search_query(question: &str, previous: Option<&str>) -> String {
     }
 }
 
+/// Words that point back, in the languages that documents are most often asked about in. What is an article too, as "das",
+/// is left out.
+const POINTING: &str = "it its that this these those they them their he him his she her there then former latter same \
+    instead else dies diese dieser dieses diesem diesen dafür dazu davon damit dabei darüber dort deren dessen ihnen \
+    cela ça celui celle ceux celles leur leurs eso esto ese esa esos esas ellos ellas allí questo questa quello quella \
+    loro ciò deze dit hun daar ervan ervoor daarvan daarvoor isso isto esse essa eles elas";
+/// Words with which somebody goes on.
+const GOING_ON: &str =
+    "and but or also und aber oder auch et mais ou aussi y pero también e ma anche en maar ook mas também";
+
 fn leans_back(question: &str) -> bool {
-    const POINTING: &[&str] = &[
-        "it", "its", "that", "this", "these", "those", "they", "them", "their", "he", "him", "his", "she", "her",
-        "there", "then", "former", "latter", "same", "instead", "else",
-    ];
-    let words: Vec<_> = question.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
+    let is_one_of = |list: &str, word: &str| list.split_ascii_whitespace().any(|one| one == word);
+    let words = question.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let words: Vec<_> = words.map(str::to_lowercase).collect();
     lexical::content_words(question).len() < 3
-        || words.iter().any(|word| POINTING.contains(&word.as_str()))
-        || words.first().is_some_and(|word| matches!(word.as_str(), "and" | "but" | "or" | "also"))
+        || words.iter().any(|word| is_one_of(POINTING, word))
+        || words.first().is_some_and(|word| is_one_of(GOING_ON, word))
 }
 
 #[cfg(test)]
@@ -262,11 +270,20 @@ mod tests {
     #[test]
     fn a_question_that_leans_back_takes_the_previous_one_along() {
         let previous = Some("How long is parental leave?");
-        for leaning in ["And for part-time workers in the Berlin office?", "Is it paid?", "Who decides?"] {
+        for leaning in [
+            "And for part-time workers in the Berlin office?",
+            "Is it paid?",
+            "Who decides?",
+            "Und für Teilzeitkräfte im Büro in Berlin?",
+            "Wie viele Wochen werden dafür voll bezahlt?",
+            "Et pour les stagiaires du bureau de Lyon ?",
+            "¿Y para los becarios de la oficina de Madrid?",
+        ] {
             assert_eq!(search_query(leaning, previous), format!("How long is parental leave? {leaning}"));
         }
         let own = "What does the travel policy say about hired cars?";
-        assert_eq!(search_query(own, previous), own);
+        let german = "Was sagt die Reiserichtlinie über Mietwagen?";
+        assert_eq!([search_query(own, previous), search_query(german, previous)], [own, german]);
         assert_eq!(search_query("Is it paid?", None), "Is it paid?");
     }
 }

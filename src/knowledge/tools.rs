@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Hit, Knowledge, Library, Passage, Reader,
+    Filter, Hit, Knowledge, Library, Passage, Reader,
     search::{Reranker, rerank::Reranked},
 };
 use crate::{
@@ -73,12 +73,13 @@ impl Shelves {
     }
 
     /// The best `limit` stretches for `question`, and the model that put them in order, if one did.
-    async fn find(&self, context: &ToolContext, question: &str, limit: usize) -> Result<Reranked> {
+    async fn find(&self, context: &ToolContext, within: &Within, question: &str, limit: usize) -> Result<Reranked> {
         let library = self.open(context).await?;
+        let filter = within.filter(&library).await?;
         let Some((reranker, budgets)) = &self.second_look else {
-            return Ok(Reranked { hits: library.stretches(question, limit).await?, by: None });
+            return Ok(Reranked { hits: library.stretches(&filter, question, limit).await?, by: None });
         };
-        let hits = library.stretches(question, limit.max(LOOKED_AT)).await?;
+        let hits = library.stretches(&filter, question, limit.max(LOOKED_AT)).await?;
         let meter = budgets.meter(&context.db, &context.agent, context.run);
         let mut ordered = reranker.rerank(meter, question, hits).await;
         ordered.hits.truncate(limit);
@@ -86,10 +87,33 @@ impl Shelves {
     }
 }
 
+/// What a search is to be made in, as a model names it.
+#[derive(Default, Deserialize)]
+struct Within {
+    document: Option<String>,
+    collection: Option<String>,
+}
+
+impl Within {
+    async fn filter(&self, library: &Library<'_>) -> Result<Filter> {
+        let mut filter = Filter { name: self.document.clone().unwrap_or_default(), ..Filter::default() };
+        if let Some(name) = self.collection.as_deref().map(str::trim).filter(|name| !name.is_empty()) {
+            let collections = library.collections().await?;
+            let found = collections.iter().find(|collection| collection.name.to_lowercase() == name.to_lowercase());
+            let names = || collections.iter().map(|collection| collection.name.as_str()).collect::<Vec<_>>().join(", ");
+            let missing = || Error::invalid(format!("there is no collection called {name}; there are: {}", names()));
+            filter.collections.push(found.ok_or_else(missing)?.id);
+        }
+        Ok(filter)
+    }
+}
+
 #[derive(Deserialize)]
 struct SearchArguments {
     query: String,
     limit: Option<usize>,
+    #[serde(flatten)]
+    within: Within,
 }
 
 #[derive(Deserialize)]
@@ -112,7 +136,9 @@ impl Tool for SearchTool {
                 "type": "object",
                 "properties": {
                     "query": { "type": "string", "description": "What to look for, in the words that a document would use" },
-                    "limit": { "type": "integer", "minimum": 1, "maximum": MOST_HITS, "description": "How many passages" }
+                    "limit": { "type": "integer", "minimum": 1, "maximum": MOST_HITS, "description": "How many passages" },
+                    "document": { "type": "string", "description": "Only in documents that have this in their name" },
+                    "collection": { "type": "string", "description": "Only in the collection of this name" }
                 },
                 "required": ["query"],
                 "additionalProperties": false
@@ -130,7 +156,7 @@ impl Tool for SearchTool {
             return Err(Error::invalid("the query is empty; say what to look for"));
         }
         let limit = arguments.limit.unwrap_or(USUAL_HITS).clamp(1, MOST_HITS);
-        let Reranked { hits, by } = self.0.find(context, &arguments.query, limit).await?;
+        let Reranked { hits, by } = self.0.find(context, &arguments.within, &arguments.query, limit).await?;
         let sources: Vec<Source> = hits.into_iter().map(Source::from).collect();
         let told = if sources.is_empty() {
             json!({ "passages": [], "note": "No document says anything on this." })
@@ -197,7 +223,14 @@ impl Tool for ReadTool {
 #[async_trait]
 impl Retriever for KnowledgeRetriever {
     async fn retrieve(&self, context: &ToolContext, question: &str, limit: usize) -> Result<Vec<Source>> {
-        Ok(self.0.find(context, question, limit).await?.hits.into_iter().map(Source::from).collect())
+        Ok(self
+            .0
+            .find(context, &Within::default(), question, limit)
+            .await?
+            .hits
+            .into_iter()
+            .map(Source::from)
+            .collect())
     }
 }
 

@@ -1,4 +1,4 @@
-// The knowledge base: files dropped anywhere, a search as one types, a question before deletion.
+// The knowledge base: files dropped anywhere, a search as one types.
 import { $, call, notice, page, renew } from './kit.js';
 
 const form = $('#upload'), search = $('#search'), drop = $('#drop');
@@ -65,7 +65,7 @@ async function put(file, name, progress) {
 
 async function refresh() {
   try {
-    renew(await page($('#documents').dataset.list), '#count', '#state', '#documents');
+    renew(await page($('#documents').dataset.list ?? location.href), '#count', '#state', '#documents');
   } catch { /* the next round tries again */ }
 }
 

@@ -14,6 +14,7 @@ mod kind;
 mod markdown;
 mod package;
 mod pdf;
+mod pdf_remarks;
 mod pdf_text;
 mod pptx;
 pub mod process;

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    iter,
     ops::{ControlFlow, RangeInclusive},
     panic::{self, AssertUnwindSafe},
 };
@@ -21,7 +22,7 @@ use pdf_oxide::{
 use unpdf::{ErrorKind, ErrorMode, PageSelection, PageStreamOptions, ParseEvent, ParseOptions, PdfParser};
 
 use super::{
-    Attempt, Block, Failure, Finished, Kind, Sink, kind,
+    Attempt, Block, Failure, Finished, Kind, Sink, kind, pdf_remarks,
     pdf_text::{self, RunningLines},
 };
 
@@ -40,9 +41,9 @@ const NUMBERS: u32 = 100_000;
 pub(super) fn read(bytes: Vec<u8>, attempt: Attempt, sink: &mut dyn Sink) -> Result<Finished, Failure> {
     let has_pictures = has_pictures(&bytes);
     let whole = kind::contains(&bytes[bytes.len().saturating_sub(4096)..], b"%%EOF");
-    let mut labels = Vec::new();
+    let mut beside = Beside::default();
     let pages = match attempt {
-        Attempt::First => match first_reader(&bytes, &mut labels)? {
+        Attempt::First => match first_reader(&bytes, &mut beside)? {
             Some(pages) => with_second_opinion(pages, &bytes),
             None => second_reader(&bytes, PageSelection::All)?,
         },
@@ -57,10 +58,12 @@ pub(super) fn read(bytes: Vec<u8>, attempt: Attempt, sink: &mut dyn Sink) -> Res
     let mut empty = true;
     for (number, text) in pages {
         let text = pdf_text::tidy(running.strip(&text));
-        if !text.is_empty() {
-            empty = false;
-            let page_label = label(&labels, number);
-            sink.block(Block { text, page: Some(number), page_label, ..Block::default() })?;
+        let page_label = label(&beside.labels, number);
+        for text in iter::once(text).chain(beside.remarks.remove(&number).into_iter().flatten()) {
+            if !text.is_empty() {
+                empty = false;
+                sink.block(Block { text, page: Some(number), page_label: page_label.clone(), ..Block::default() })?;
+            }
         }
     }
     match (empty, has_pictures) {
@@ -75,8 +78,16 @@ pub(super) fn read(bytes: Vec<u8>, attempt: Attempt, sink: &mut dyn Sink) -> Res
 /// Page number, from 1, to its text as a reader gave it.
 type Pages = BTreeMap<u32, String>;
 
+/// What the first reader finds beside the text.
+#[derive(Default)]
+struct Beside {
+    labels: Vec<PageLabelRange>,
+    /// By page number.
+    remarks: BTreeMap<u32, Vec<String>>,
+}
+
 /// `None` when the file cannot be opened or has no pages for this reader.
-fn first_reader(bytes: &[u8], labels: &mut Vec<PageLabelRange>) -> Result<Option<Pages>, Failure> {
+fn first_reader(bytes: &[u8], beside: &mut Beside) -> Result<Option<Pages>, Failure> {
     let Some(Ok(document)) = survived(|| PdfDocument::from_bytes(bytes.to_vec())) else { return Ok(None) };
     if document.is_encrypted() && !document.authenticate(b"").unwrap_or(false) {
         return Err(Failure::encrypted());
@@ -86,12 +97,16 @@ fn first_reader(bytes: &[u8], labels: &mut Vec<PageLabelRange>) -> Result<Option
         None | Some(Err(_) | Ok(0)) => return Ok(None),
         Some(Ok(count)) => count.min(PAGES),
     };
-    *labels = PageLabelExtractor::extract(&document).unwrap_or_default();
+    beside.labels = PageLabelExtractor::extract(&document).unwrap_or_default();
     let tagged = survived(|| document.prefers_structure_reading_order()).unwrap_or(true);
     let mut pages = Pages::new();
     for index in 0..count {
-        let text = survived(|| text_of(&document, index, tagged)).and_then(Result::ok).unwrap_or_default();
-        pages.insert(u32::try_from(index + 1).unwrap_or(u32::MAX), text);
+        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        let annotations = survived(|| document.get_annotations(index)).and_then(Result::ok).unwrap_or_default();
+        let written_on = pdf_remarks::is_written_on(&annotations);
+        let text = survived(|| text_of(&document, index, tagged, written_on)).and_then(Result::ok);
+        pages.insert(number, text.unwrap_or_default());
+        beside.remarks.insert(number, pdf_remarks::of_page(&annotations));
     }
     Ok(Some(pages))
 }
@@ -100,8 +115,8 @@ fn first_reader(bytes: &[u8], labels: &mut Vec<PageLabelRange>) -> Result<Option
 /// once more: for headers that recur, which go here anyway, for links, and for where each letter stands. On plain pages putting
 /// the parts together column by column without those gives the same words in the same order in half the time; whatever is less
 /// plain is left to it. Its sibling `to_plain_text` reads columns across, line by line.
-fn text_of(document: &PdfDocument, page: usize, tagged: bool) -> pdf_oxide::Result<String> {
-    if tagged || document.get_page_rotation(page)? != 0 {
+fn text_of(document: &PdfDocument, page: usize, tagged: bool, written_on: bool) -> pdf_oxide::Result<String> {
+    if tagged || written_on || document.get_page_rotation(page)? != 0 {
         return document.extract_text(page);
     }
     let spans = document.extract_spans_with_reading_order(page, ReadingOrder::ColumnAware)?;

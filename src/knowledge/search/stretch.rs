@@ -18,13 +18,13 @@ struct Stretch {
 }
 
 impl Library<'_> {
-    /// The best `limit` stretches for `question`, best first: hits whose text goes on where their neighbour was found too.
-    /// Each keeps the passage that was found best, which is what is cited.
+    /// The best `limit` stretches for `question` within what `filter` lets through, best first: hits whose text goes on where
+    /// their neighbour was found too. Each keeps the passage that was found best, which is what is cited.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn stretches(&self, question: &str, limit: usize) -> Result<Vec<Hit>> {
-        let found = self.search_in(&Filter::default(), question, limit.saturating_mul(2)).await?;
+    pub async fn stretches(&self, filter: &Filter, question: &str, limit: usize) -> Result<Vec<Hit>> {
+        let found = self.search_in(filter, question, limit.saturating_mul(2)).await?;
         let mut stretches = stitched(found, limit);
         for stretch in &mut stretches {
             if length(&stretch.hit) < SHORT {

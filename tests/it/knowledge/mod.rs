@@ -12,6 +12,7 @@ mod jobs;
 mod killed;
 mod moving;
 mod mutations;
+mod overlap;
 mod pages;
 mod pdf;
 mod quality;

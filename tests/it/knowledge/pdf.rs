@@ -11,15 +11,20 @@ use super::{
 /// A page: what it shows, and further entries of its dictionary.
 struct Page {
     shows: String,
-    more: &'static str,
+    more: String,
 }
 
 fn page(shows: String) -> Page {
-    Page { shows, more: "" }
+    Page { shows, more: String::new() }
 }
 
 /// A PDF of these pages. In its font the codes 1 to 3 are `fi`, an acute accent, and Hebrew `shin`.
 fn pdf(pages: &[Page], catalogue: &str) -> Vec<u8> {
+    pdf_and(pages, catalogue, Vec::new())
+}
+
+/// The same with more objects behind those of the pages.
+fn pdf_and(pages: &[Page], catalogue: &str, more: Vec<Vec<u8>>) -> Vec<u8> {
     let kids = (0..pages.len()).map(|page| format!("{} 0 R ", 5 + 2 * page)).collect::<Vec<_>>().concat();
     let mapped = "/CIDInit /ProcSet findresource begin 12 dict begin begincmap 1 begincodespacerange <00> <FF> endcodespacerange \
                   3 beginbfchar <01> <FB01> <02> <00B4> <03> <05E9> endbfchar 1 beginbfrange <20> <7E> <0020> endbfrange \
@@ -36,6 +41,7 @@ fn pdf(pages: &[Page], catalogue: &str) -> Vec<u8> {
         objects.push(format!("<<{entries}/Contents {content} 0 R{more}>>").into_bytes());
         objects.push(stream(shows.as_bytes()));
     }
+    objects.extend(more);
     pdf_of(&objects)
 }
 
@@ -73,8 +79,8 @@ async fn rotated_pages_and_lines_are_read() {
     let upright = at(80, 700, "The figure shows the water level.");
     let texts = texts(pdf(
         &[
-            Page { shows: lines.clone(), more: "/Rotate 90" },
-            Page { shows: lines, more: "/Rotate 180" },
+            Page { shows: lines.clone(), more: "/Rotate 90".to_owned() },
+            Page { shows: lines, more: "/Rotate 180".to_owned() },
             page(format!("{sideways}{upright}")),
         ],
         "",
@@ -106,6 +112,34 @@ async fn ligatures_divided_words_and_accents_become_words_again() {
 async fn what_is_written_from_the_right_is_read() {
     let text = texts(pdf(&[page(at(60, 700, "\\003\\003\\003"))], "")).await.remove(0);
     assert_eq!(text, "\u{5e9}\u{5e9}\u{5e9}");
+}
+
+#[tokio::test]
+async fn what_was_filled_in_or_remarked_is_read_with_the_page() {
+    let written_on = |shows: String, annotations: &[&str]| {
+        let refer: Vec<_> = (0..annotations.len()).map(|number| format!("{} 0 R", 7 + number)).collect();
+        let page = Page { shows, more: format!("/Annots[{}]", refer.join(" ")) };
+        let more = annotations.iter().map(|one| format!("<</Type/Annot{one}>>").into_bytes()).collect();
+        pdf_and(&[page], "", more)
+    };
+    let filled = written_on(
+        at(60, 700, "Name of the applicant:"),
+        &[
+            "/Subtype/Widget/FT/Tx/T(name)/V(Ada Lovelace)/Rect[190 690 400 712]",
+            "/Subtype/FreeText/Contents(Seen by the auditor)/Rect[60 600 400 620]",
+            "/Subtype/Text/T(Grace)/Contents(Ask her for the receipt)/Rect[400 600 420 620]",
+        ],
+    );
+    let told = texts(filled).await.concat();
+    for part in
+        ["Name of the applicant:", "Ada Lovelace", "Seen by the auditor", "Comment by Grace: Ask her for the receipt"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // Nothing else is on the page.
+    let form = written_on(String::new(), &["/Subtype/Widget/FT/Tx/T(sum)/V(1200 euros)/Rect[60 690 400 712]"]);
+    let told = texts(form).await.concat();
+    assert!(told.contains("1200 euros"), "{told}");
 }
 
 #[tokio::test]

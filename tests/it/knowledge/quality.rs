@@ -45,8 +45,21 @@ pub fn records(text: &str, fields: &[&str]) -> Vec<String> {
     records
 }
 
+/// The documents that fit each question, both counted from 1.
+pub fn judgements(text: &str) -> HashMap<usize, HashSet<usize>> {
+    let mut relevant: HashMap<usize, HashSet<usize>> = HashMap::new();
+    for line in text.lines() {
+        let numbers: Vec<i64> = line.split_whitespace().map(|number| number.parse().unwrap()).collect();
+        let [query, document, code] = numbers[..] else { continue };
+        if (1..=4).contains(&code) || code == -1 {
+            relevant.entry(query.try_into().unwrap()).or_default().insert(document.try_into().unwrap());
+        }
+    }
+    relevant
+}
+
 /// Normalised discounted cumulative gain over the first ten, binary.
-fn ndcg(found: &[usize], relevant: &HashSet<usize>) -> f64 {
+pub fn ndcg(found: &[usize], relevant: &HashSet<usize>) -> f64 {
     let discount = |place: usize| 1.0 / f64::from(u32::try_from(place).unwrap() + 2).log2();
     let gain: f64 =
         found.iter().enumerate().filter(|(_, id)| relevant.contains(id)).map(|(place, _)| discount(place)).sum();
@@ -132,14 +145,7 @@ async fn searching_cranfield_is_as_good_as_the_reference() {
         hybrid.ingest(&db, added.document.id).await.unwrap();
     }
     let queries = records(&read("cran.qry"), &[".W"]);
-    let mut relevant: HashMap<usize, HashSet<usize>> = HashMap::new();
-    for line in read("cranqrel").lines() {
-        let numbers: Vec<i64> = line.split_whitespace().map(|number| number.parse().unwrap()).collect();
-        let [query, document, code] = numbers[..] else { continue };
-        if (1..=4).contains(&code) || code == -1 {
-            relevant.entry(query.try_into().unwrap()).or_default().insert(document.try_into().unwrap());
-        }
-    }
+    let relevant = judgements(&read("cranqrel"));
     let gone = Faltering { inner: MiniLm::new(), calls_left: AtomicUsize::new(0), embedded: AtomicUsize::new(0) };
     let by_words = knowledge(&test, Arc::new(gone), Queue::default());
     let model = MiniLm::new();

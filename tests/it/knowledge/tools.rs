@@ -45,6 +45,13 @@ async fn an_agent_searches_reads_on_and_gets_sources_to_cite() {
     assert_eq!((found.summary.as_str(), found.sources.len()), ("3 passages", 3));
     assert_eq!(found.sources[0].locator, "Section 9");
     assert_eq!(found.content["passages"][0]["document"], "long.md");
+    let within = async |within: &str, name: &str| {
+        search.call(&context, json!({ "query": "topic 63", within: name })).await.map(|found| found.sources.len())
+    };
+    assert_eq!((within("document", "LONG").await.unwrap(), within("document", "short").await.unwrap()), (5, 0));
+    assert_eq!(within("collection", "general").await.unwrap(), 5);
+    let unknown = within("collection", "Recipes").await.unwrap_err();
+    assert!(unknown.message().contains("there are: General"), "{unknown}");
     let empty = search.call(&context, json!({ "query": " " })).await.unwrap_err();
     assert_eq!(empty.kind(), Kind::Invalid);
 
