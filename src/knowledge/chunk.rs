@@ -236,7 +236,8 @@ impl Chunker {
         drafts
     }
 
-    /// Where a text is to be cut.
+    /// Where a text is to be cut. Neighbours share nothing: sharing 10 to 30 % of their text made searches of the Cranfield
+    /// collection no better, whatever the passages' length, and there were up to a fifth more of them (`tests/bench/README.md`).
     fn split(&self, text: &str, tokens: usize) -> Vec<Range<usize>> {
         let config = ChunkConfig::new(tokens).with_sizer(Tokens(self.model.clone()));
         let range = |(start, piece): (usize, &str)| start..start + piece.len();

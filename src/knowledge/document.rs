@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use futures::{TryStreamExt as _, stream::BoxStream};
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 use utoipa::ToSchema;
 
 use crate::{
@@ -234,7 +235,8 @@ pub(super) fn place(file_name: &str) -> (String, String) {
 }
 
 fn cleaned(part: &str) -> String {
-    let part: String = part.chars().filter(|c| !c.is_control()).collect();
+    // Composed: some systems write an accent apart from its letter, and it is the same name.
+    let part: String = part.nfc().filter(|c| !c.is_control()).collect();
     part.trim().to_owned()
 }
 
@@ -258,6 +260,7 @@ mod tests {
         assert_eq!(told("HR//Leave/./policy.md"), "HR/Leave|policy.md");
         assert_eq!(told("dir/"), "dir|untitled");
         assert_eq!(told("a\0b\n.txt"), "|ab.txt");
+        assert_eq!(told("Cafe\u{301}/Mu\u{308}ll.txt"), "Café|Müll.txt");
         assert_eq!(place(&format!("{}.pdf", "x".repeat(500))).1.chars().count(), NAME_CHARS);
     }
 }

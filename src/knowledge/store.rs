@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
 use sqlx::{FromRow, PgPool};
+use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
 
 use super::{
@@ -105,10 +106,14 @@ impl From<PassageRow> for Passage {
     }
 }
 
+/// A part of a name as it is looked for: without regard to case and without wildcards, as names are kept.
+pub(super) fn named(part: &str) -> String {
+    part.nfc().filter(|c| !c.is_control()).collect::<String>().to_lowercase()
+}
+
 /// A page of documents, without older versions, the newest first; the sums over all pages.
 pub(super) async fn list(pool: &PgPool, reader: &Reader, listing: &Listing) -> Result<Documents> {
-    // What somebody types is looked for as it is: no wildcards.
-    let name = (!listing.name.is_empty()).then(|| listing.name.to_lowercase());
+    let name = (!listing.name.is_empty()).then(|| named(&listing.name));
     let rows: Vec<DocumentRow> = sqlx::query_as(documents!(
         "AND status <> 'superseded' AND ($3::uuid IS NULL OR collection_id = $3)
          AND ($4::text IS NULL OR strpos(lower(folder || '/' || file_name), $4) > 0)

@@ -132,7 +132,7 @@ impl CollectionDraft {
         if let Some(agents) = &mut rights.agents {
             agents.sort();
             agents.dedup();
-            if agents.len() > MOST_AGENTS || agents.iter().any(|agent| agent.is_empty() || agent.len() > 64) {
+            if agents.len() > MOST_AGENTS || agents.iter().any(|agent| !is_name(agent)) {
                 return Err(Error::invalid("The agents are a list of their names"));
             }
         }
@@ -218,6 +218,10 @@ impl Library<'_> {
                 .remedy("name the collection that the file is for"),
         })
     }
+}
+
+fn is_name(agent: &str) -> bool {
+    !agent.is_empty() && agent.len() <= 64 && !agent.chars().any(char::is_control)
 }
 
 fn one_line(text: &str) -> String {

@@ -1,5 +1,7 @@
 //! The part of a passage that a search result shows, with the words of the query marked.
 
+use crate::knowledge::language;
+
 /// The most characters shown.
 const LENGTH: usize = 320;
 /// The characters kept before the first marked word.
@@ -20,7 +22,7 @@ pub(super) struct Piece {
 pub(super) fn snippet(text: &str, query: &str) -> Vec<Piece> {
     let stems: Vec<String> = words(query).map(|(_, word)| stem(word)).filter(|stem| stem.chars().count() > 2).collect();
     let hits: Vec<(usize, usize)> = words(text)
-        .filter(|(_, word)| stems.iter().any(|stem| word.to_lowercase().starts_with(stem.as_str())))
+        .filter(|(_, word)| stems.iter().any(|stem| folded(word).starts_with(stem.as_str())))
         .map(|(at, word)| (at, at + word.len()))
         .collect();
     let from = hits.first().map_or(0, |(first, _)| begin(text, *first));
@@ -55,9 +57,14 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(move |word| (word.as_ptr() as usize - start, word))
 }
 
-/// Lower case, without the commonest endings; never shorter than three characters.
+/// Lower case, without accents: words are found without them too.
+fn folded(word: &str) -> String {
+    language::plain(&word.to_lowercase())
+}
+
+/// The same without the commonest endings; never shorter than three characters.
 fn stem(word: &str) -> String {
-    let word = word.to_lowercase();
+    let word = folded(word);
     let cut = ["ing", "es", "ed", "s", "e"].into_iter().find_map(|ending| word.strip_suffix(ending));
     cut.filter(|cut| cut.chars().count() > 2).map_or_else(|| word.clone(), str::to_owned)
 }
@@ -85,6 +92,7 @@ mod tests {
         assert_eq!(told("Leave: all leaves and Urlaub.", "leaves of it"), "[Leave]: all [leaves] and Urlaub.");
         assert_eq!(told("Nothing here.", "zebra"), "Nothing here.");
         assert_eq!(told("Übung macht Übungen", "übung"), "[Übung] macht [Übungen]");
+        assert_eq!(told("Le congé parental", "conges"), "Le [congé] parental");
     }
 
     #[test]

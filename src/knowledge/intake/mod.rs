@@ -170,12 +170,14 @@ impl Library<'_> {
                 self.enqueue(id).await?;
                 (id, false)
             }
-            Some((known, status)) => {
-                // Its job may have been lost; asking twice does no harm.
-                if !status.is_final() {
-                    self.enqueue(known).await?;
+            Some(known) => {
+                if known.again {
+                    self.enqueue(known.id).await?;
+                } else if !known.status.is_final() {
+                    // Its job may have been lost.
+                    self.knowledge.strand(self.db.tenant());
                 }
-                (known, true)
+                (known.id, true)
             }
         };
         doubt.settle();

@@ -32,9 +32,17 @@ pub(super) struct NewDocument<'a> {
     pub at: DateTime<Utc>,
 }
 
-/// Stores a document and, unless it is there already, its original. Where the collection has it, gives which it is and how
-/// far it has come.
-pub(super) async fn insert(pool: &PgPool, new: &NewDocument<'_>) -> Result<Option<(DocumentId, Status)>> {
+/// A document that the collection had before.
+pub(super) struct Known {
+    pub id: DocumentId,
+    /// How far it has come.
+    pub status: Status,
+    /// It had failed or was stopped, and waits again.
+    pub again: bool,
+}
+
+/// Stores a document and, unless it is there already, its original. Where the collection has it, gives which it is.
+pub(super) async fn insert(pool: &PgPool, new: &NewDocument<'_>) -> Result<Option<Known>> {
     let bytes = i64::try_from(new.bytes.len()).unwrap_or(i64::MAX);
     let mut transaction = pool.begin().await?;
     keep_original(&mut transaction, new, bytes).await?;
@@ -92,7 +100,7 @@ async fn keep_original(connection: &mut PgConnection, new: &NewDocument<'_>, byt
 
 /// The document that these bytes are already: under their name, or, where nothing else has it, under another. Under
 /// their own name they have been given now; what failed before waits again.
-async fn known(connection: &mut PgConnection, new: &NewDocument<'_>) -> Result<Option<(DocumentId, Status)>> {
+async fn known(connection: &mut PgConnection, new: &NewDocument<'_>) -> Result<Option<Known>> {
     let known: Option<(Uuid, bool)> = sqlx::query_as(
         "SELECT id, (folder, file_name) = ($3, $4) AS is_same_name
          FROM documents
@@ -110,21 +118,21 @@ async fn known(connection: &mut PgConnection, new: &NewDocument<'_>) -> Result<O
     .fetch_optional(&mut *connection)
     .await?;
     let Some((id, is_same_name)) = known else { return Ok(None) };
-    let status: String = sqlx::query_scalar(
+    let (status, again): (String, bool) = sqlx::query_as(
         "UPDATE documents
          SET uploaded_at = CASE WHEN $2 THEN greatest(uploaded_at, $3) ELSE uploaded_at END,
              status = CASE WHEN is_dud THEN 'queued' ELSE status END, error = CASE WHEN NOT is_dud THEN error END,
              attempt = attempt + is_dud::integer
          FROM (SELECT status IN ('failed', 'cancelled') AS is_dud FROM documents WHERE id = $1 FOR UPDATE) AS before
          WHERE id = $1
-         RETURNING status",
+         RETURNING status, is_dud",
     )
     .bind(id)
     .bind(is_same_name)
     .bind(new.at)
     .fetch_one(connection)
     .await?;
-    Ok(Some((DocumentId(id), Status::from_name(&status)?)))
+    Ok(Some(Known { id: DocumentId(id), status: Status::from_name(&status)?, again }))
 }
 
 /// Documents that a worker has still to finish.

@@ -11,7 +11,7 @@ use crate::{
         document::Passage,
         embedding::store::vector_text,
         language,
-        store::PassageRow,
+        store::{PassageRow, named},
     },
     support::Result,
 };
@@ -140,7 +140,7 @@ async fn scope(connection: &mut PgConnection, reader: &Reader, filter: &Filter) 
     .bind(ids(&collections))
     .bind(ids(&documents))
     .bind((!filter.kinds.is_empty()).then(|| filter.kinds.iter().map(|kind| kind.media_type()).collect::<Vec<_>>()))
-    .bind(filter.name.to_lowercase())
+    .bind(named(&filter.name))
     .fetch_one(connection)
     .await?)
 }

@@ -115,8 +115,8 @@ async fn whoever_leaves_the_terminal_stops_their_pull_and_nobody_elses() {
     ollama.registry([Registry::Gives(Duration::from_secs(5))]);
     let mut waiting = aegis.command(&["models", "pull", "llama3.3"]).spawn().unwrap();
     until(|| !ollama.pulls().is_empty()).await;
-    // Ctrl-C
-    std::process::Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().unwrap();
+    // As a terminal that is closed does; whoever runs the tests in the background has them ignore Ctrl-C.
+    std::process::Command::new("kill").args(["-TERM", &waiting.id().to_string()]).status().unwrap();
     waiting.wait().unwrap();
     until(|| ollama.abandoned_pulls() == 1).await;
     // The server is left alone first, and then it is written down.
